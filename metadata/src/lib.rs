@@ -1,0 +1,3 @@
+//! Order, offsets and ownership: the metadata service.
+
+pub mod api;

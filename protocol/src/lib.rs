@@ -1,0 +1,4 @@
+//! Kafka's wire: messages generated from our own schema text, the record batch view, compression and
+//! the words every crate shares. No I/O, no async, no clock.
+
+pub mod types;

@@ -1,0 +1,3 @@
+//! Objects: names, the segment format, polite access to the store and the block cache.
+
+pub mod segment;
