@@ -122,6 +122,9 @@ pub enum BatchRejection {
     /// The partition's offsets are used up (2^63 records).
     #[error("no offsets left")]
     OffsetsExhausted,
+    /// The batch takes no offsets; agents refuse such batches before they upload them.
+    #[error("batch takes no offsets")]
+    Empty,
 }
 
 /// Why a commit has no results.
@@ -242,4 +245,14 @@ pub struct Snapshot {
     pub bounds: Vec<Vec<PartitionBounds>>,
     /// The leader epoch of all partitions.
     pub leader_epoch: LeaderEpoch,
+}
+
+/// Where the records of a partition lie, from some offset on.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct LookUp {
+    /// The bounds at the moment of the answer.
+    pub bounds: PartitionBounds,
+    /// Extents in the order of their offsets; the first holds the offset asked for or, where
+    /// compaction left a gap, the next one there is. Empty at the high watermark and beyond.
+    pub extents: Vec<Extent>,
 }

@@ -1,3 +1,4 @@
 //! Order, offsets and ownership: the metadata service.
 
 pub mod api;
+pub mod client;

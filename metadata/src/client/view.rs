@@ -1,0 +1,211 @@
+//! The watched picture of the cluster: what an agent answers from without asking metadata.
+//!
+//! One task keeps it: subscribe, take the snapshot, apply each watch batch, subscribe again after a
+//! reset. Everything in it is durable. What a reader relies on:
+//! - bounds and extents of one answer belong to one moment;
+//! - a high watermark or log start never goes back, whatever owner the picture comes from;
+//! - a [`Waiter`] made before a look at the picture is woken by every change the look did not show.
+//!
+//! The picture may lag behind the owner. Negative answers (unknown topic, offset out of range) need a
+//! fresh look through [`Client`].
+
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
+
+use floe_protocol::types::{LeaderEpoch, Offset, TopicId, TopicPartition};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use self::interest::Interests;
+pub use self::interest::Waiter;
+use self::picture::Picture;
+pub use self::picture::Tail;
+use super::{Client, Stopped, WatchStream};
+use crate::api::{PartitionBounds, RequestError, Revision, Snapshot, Topic};
+
+mod interest;
+mod picture;
+
+/// Extents kept resident over all partitions: 64 Ki of them are about 4 MiB.
+const RESIDENT_EXTENTS_MAX: usize = 64 * 1024;
+
+/// Pause before a subscription is tried again that an owner refused.
+const RESUBSCRIBE_AFTER: Duration = Duration::from_millis(20);
+
+/// The watched picture; shared by everyone in an agent.
+#[derive(Debug)]
+pub struct View {
+    picture: RwLock<Picture>,
+    interests: Interests,
+    /// `None` until the first snapshot. Sent after the picture has changed.
+    revision: watch::Sender<Option<Revision>>,
+}
+
+impl View {
+    /// Starts the task that keeps the picture until `token` is cancelled.
+    pub fn start(client: Client, tasks: &TaskTracker, token: CancellationToken) -> Arc<Self> {
+        let view = Arc::new(Self::empty(RESIDENT_EXTENTS_MAX));
+        let kept = Arc::clone(&view);
+        tasks.spawn(async move {
+            tokio::select! {
+                biased;
+                () = token.cancelled() => {}
+                Stopped = kept.keep(&client) => token.cancelled().await,
+            }
+        });
+        view
+    }
+
+    fn empty(resident_extents_max: usize) -> Self {
+        Self {
+            picture: RwLock::new(Picture::new(resident_extents_max)),
+            interests: Interests::default(),
+            revision: watch::Sender::new(None),
+        }
+    }
+
+    /// Whether there has been a snapshot.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.revision.borrow().is_some()
+    }
+
+    /// Waits for the first snapshot. Cancel-safe.
+    pub async fn ready(&self) {
+        self.wait(|_| true).await;
+    }
+
+    /// The picture shows everything up to and including this revision; 0 before the first snapshot.
+    #[must_use]
+    pub fn revision(&self) -> Revision {
+        self.revision.borrow().unwrap_or(0)
+    }
+
+    /// Waits until the picture shows `revision`. Cancel-safe; bound it with a timeout, since it lasts
+    /// as long as there is no owner.
+    pub async fn wait_revision(&self, revision: Revision) {
+        self.wait(|shown| shown >= revision).await;
+    }
+
+    async fn wait(&self, mut enough: impl FnMut(Revision) -> bool) {
+        let mut shown = self.revision.subscribe();
+        // The sender lives in `self`, so the channel cannot close during the call.
+        drop(shown.wait_for(|shown| shown.is_some_and(&mut enough)).await);
+    }
+
+    /// The topic called `name`.
+    #[must_use]
+    pub fn topic_by_name(&self, name: &str) -> Option<Arc<Topic>> {
+        self.read().topic_by_name(name)
+    }
+
+    /// The topic with this id.
+    #[must_use]
+    pub fn topic(&self, id: TopicId) -> Option<Arc<Topic>> {
+        self.read().topic(id)
+    }
+
+    /// All topics, sorted by name.
+    #[must_use]
+    pub fn topics(&self) -> Vec<Arc<Topic>> {
+        self.read().topics()
+    }
+
+    /// The bounds of `partition`.
+    #[must_use]
+    pub fn bounds(&self, partition: TopicPartition) -> Option<PartitionBounds> {
+        self.read().bounds(partition)
+    }
+
+    /// The leader epoch of all partitions.
+    #[must_use]
+    pub fn leader_epoch(&self) -> LeaderEpoch {
+        self.read().leader_epoch()
+    }
+
+    /// The extents from the one that holds `from` on, at least one and then as many as `max_bytes`
+    /// admits, if they are resident; with the bounds of the same moment. No extents at the high
+    /// watermark and beyond.
+    #[must_use]
+    pub fn tail(&self, partition: TopicPartition, from: Offset, max_bytes: u64) -> Tail {
+        self.read().tail(partition, from, max_bytes)
+    }
+
+    /// Registers interest in changes of `partitions` (records, log start, deletion of the topic) from
+    /// this moment on, until the waiter is dropped. Look at the picture after this call.
+    #[must_use]
+    pub fn waiter(self: &Arc<Self>, partitions: &[TopicPartition]) -> Waiter {
+        Waiter::new(Arc::clone(self), partitions)
+    }
+
+    /// Runs until the service has stopped for good.
+    async fn keep(&self, client: &Client) -> Stopped {
+        loop {
+            if client.wait_for_owner().await.is_err() {
+                return Stopped;
+            }
+            match client.subscribe().await {
+                Ok((snapshot, stream)) if self.replace(&snapshot) => self.follow(stream).await,
+                Ok((snapshot, _)) => {
+                    tracing::error!(
+                        offered = snapshot.revision,
+                        shown = self.revision(),
+                        "metadata offered an older history than was seen before; keeping the newer view"
+                    );
+                    tokio::time::sleep(RESUBSCRIBE_AFTER).await;
+                }
+                Err(error) => {
+                    debug_assert_eq!(error, RequestError::Unavailable);
+                    tokio::time::sleep(RESUBSCRIBE_AFTER).await;
+                }
+            }
+        }
+    }
+
+    /// Applies what happens until the position is lost.
+    async fn follow(&self, mut stream: WatchStream) {
+        while let Ok(batch) = stream.next().await {
+            let touched = {
+                let mut picture = self.write();
+                batch
+                    .events
+                    .iter()
+                    .flat_map(|event| picture.apply(event))
+                    .collect::<Vec<_>>()
+            };
+            self.show(batch.revision);
+            self.interests.wake(&touched);
+        }
+    }
+
+    /// Starts anew from a snapshot, unless it is older than what is shown: then the answer is `false`.
+    fn replace(&self, snapshot: &Snapshot) -> bool {
+        if self
+            .revision
+            .borrow()
+            .is_some_and(|shown| snapshot.revision < shown)
+        {
+            return false;
+        }
+        self.write().replace(snapshot);
+        self.show(snapshot.revision);
+        // What a snapshot changed is not known one by one; resets are rare.
+        self.interests.wake_all();
+        true
+    }
+
+    fn show(&self, revision: Revision) {
+        self.revision.send_replace(Some(revision));
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Picture> {
+        // A panic while the lock was held is a broken invariant that ends the process elsewhere.
+        self.picture.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Picture> {
+        self.picture.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+

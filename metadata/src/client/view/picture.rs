@@ -1,0 +1,273 @@
+//! Topics, bounds and the newest extents, as watch events draw them. Plain data without locks.
+//!
+//! ```text
+//! partition   log_start ……………………… first resident ┌ extent │ extent │ extent ┐ high_watermark
+//!             └── look-ups through the client ──────┘└─ answered from here ────┘
+//! ```
+//!
+//! A partition's resident extents have no hole and end at its high watermark. All partitions share
+//! one bound; past it the extent that has been resident longest goes, which is the oldest of its
+//! partition.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use floe_protocol::types::{LeaderEpoch, Offset, TopicId, TopicPartition};
+
+use crate::api::{CommittedSegment, Extent, PartitionBounds, Snapshot, Topic, WatchEvent};
+
+/// What the picture knows of the records from some offset on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Tail {
+    /// The extents that follow the offset, in order; none at the high watermark and beyond.
+    Extents(Vec<Extent>, PartitionBounds),
+    /// The offset lies before what is resident, or below the log start: look it up.
+    Older(PartitionBounds),
+    /// The picture has no such partition.
+    UnknownPartition,
+}
+
+#[derive(Debug)]
+pub(super) struct Picture {
+    topics: BTreeMap<TopicId, TopicPicture>,
+    by_name: BTreeMap<Arc<str>, TopicId>,
+    leader_epoch: LeaderEpoch,
+    /// Whose extents are resident, longest resident first; an entry may outlive its topic.
+    resident: VecDeque<TopicPartition>,
+    resident_max: usize,
+}
+
+#[derive(Debug)]
+struct TopicPicture {
+    topic: Arc<Topic>,
+    partitions: Vec<PartitionPicture>,
+}
+
+#[derive(Debug, Default)]
+struct PartitionPicture {
+    bounds: PartitionBounds,
+    /// Boxed: most of a million partitions have none.
+    extents: Option<Box<VecDeque<Extent>>>,
+}
+
+impl Picture {
+    pub(super) fn new(resident_max: usize) -> Self {
+        Self {
+            topics: BTreeMap::new(),
+            by_name: BTreeMap::new(),
+            leader_epoch: 0,
+            resident: VecDeque::new(),
+            resident_max,
+        }
+    }
+
+    pub(super) fn topic(&self, id: TopicId) -> Option<Arc<Topic>> {
+        self.topics
+            .get(&id)
+            .map(|picture| Arc::clone(&picture.topic))
+    }
+
+    pub(super) fn topic_by_name(&self, name: &str) -> Option<Arc<Topic>> {
+        self.by_name.get(name).and_then(|id| self.topic(*id))
+    }
+
+    pub(super) fn topics(&self) -> Vec<Arc<Topic>> {
+        self.by_name
+            .values()
+            .filter_map(|id| self.topic(*id))
+            .collect()
+    }
+
+    pub(super) fn leader_epoch(&self) -> LeaderEpoch {
+        self.leader_epoch
+    }
+
+    pub(super) fn bounds(&self, partition: TopicPartition) -> Option<PartitionBounds> {
+        self.partition(partition).map(|picture| picture.bounds)
+    }
+
+    pub(super) fn tail(&self, partition: TopicPartition, from: Offset, max_bytes: u64) -> Tail {
+        let Some(picture) = self.partition(partition) else {
+            return Tail::UnknownPartition;
+        };
+        let bounds = picture.bounds;
+        if from >= bounds.high_watermark {
+            return Tail::Extents(Vec::new(), bounds);
+        }
+        let Some(extents) = picture.extents.as_deref() else {
+            return Tail::Older(bounds);
+        };
+        let resident = extents
+            .front()
+            .is_some_and(|first| from >= first.base_offset);
+        if !resident || from < bounds.log_start {
+            return Tail::Older(bounds);
+        }
+        let first = extents.partition_point(|extent| extent.end_offset <= from);
+        let mut bytes = 0_u64;
+        let chosen = extents.range(first..).take_while(|extent| {
+            let admitted = bytes == 0 || bytes < max_bytes;
+            bytes = bytes.saturating_add(u64::from(extent.length_bytes));
+            admitted
+        });
+        Tail::Extents(chosen.copied().collect(), bounds)
+    }
+
+    /// Takes over a snapshot. Resident extents go: what replaced them meanwhile is not known.
+    ///
+    /// # Panics
+    /// When the snapshot takes back a high watermark or log start: the history was rewritten.
+    pub(super) fn replace(&mut self, snapshot: &Snapshot) {
+        let mut topics = BTreeMap::new();
+        self.by_name.clear();
+        for (topic, bounds) in snapshot.topics.iter().zip(&snapshot.bounds) {
+            let partitions = bounds.iter().map(|bounds| PartitionPicture {
+                bounds: *bounds,
+                extents: None,
+            });
+            let picture = TopicPicture {
+                topic: Arc::clone(topic),
+                partitions: partitions.collect(),
+            };
+            if let Some(before) = self.topics.get(&topic.id) {
+                picture.assert_not_behind(before);
+            }
+            self.by_name.insert(Arc::clone(&topic.name), topic.id);
+            topics.insert(topic.id, picture);
+        }
+        self.topics = topics;
+        self.leader_epoch = self.leader_epoch.max(snapshot.leader_epoch);
+        self.resident.clear();
+    }
+
+    /// Applies one event; returns the partitions whose waiters must look again.
+    pub(super) fn apply(&mut self, event: &WatchEvent) -> Vec<TopicPartition> {
+        match event {
+            WatchEvent::Committed(segment) => self.commit(segment),
+            WatchEvent::TopicChanged(topic) => {
+                self.change_topic(topic);
+                Vec::new()
+            }
+            WatchEvent::TopicDeleted(id) => self.delete_topic(*id),
+            WatchEvent::LogStartMoved {
+                partition,
+                log_start,
+            } => {
+                let Some(picture) = self.partition_mut(*partition) else {
+                    return Vec::new();
+                };
+                picture.bounds.log_start = picture.bounds.log_start.max(*log_start);
+                vec![*partition]
+            }
+            WatchEvent::LeaderEpochRaised(epoch) => {
+                self.leader_epoch = self.leader_epoch.max(*epoch);
+                Vec::new()
+            }
+        }
+    }
+
+    fn commit(&mut self, segment: &CommittedSegment) -> Vec<TopicPartition> {
+        let mut touched = Vec::with_capacity(segment.extents.len());
+        for (partition, extent) in &segment.extents {
+            let Some(picture) = self.partition_mut(*partition) else {
+                continue;
+            };
+            picture.push(*extent);
+            if touched.last() != Some(partition) {
+                touched.push(*partition);
+            }
+            self.resident.push_back(*partition);
+        }
+        while self.resident.len() > self.resident_max {
+            if let Some(partition) = self.resident.pop_front()
+                && let Some(picture) = self.partition_mut(partition)
+            {
+                picture.pop();
+            }
+        }
+        touched
+    }
+
+    fn change_topic(&mut self, topic: &Arc<Topic>) {
+        let count = usize::try_from(topic.partition_count).unwrap_or(0);
+        let picture = self.topics.entry(topic.id).or_insert_with(|| TopicPicture {
+            topic: Arc::clone(topic),
+            partitions: Vec::new(),
+        });
+        picture.topic = Arc::clone(topic);
+        if picture.partitions.len() < count {
+            picture
+                .partitions
+                .resize_with(count, PartitionPicture::default);
+        }
+        self.by_name.insert(Arc::clone(&topic.name), topic.id);
+    }
+
+    fn delete_topic(&mut self, id: TopicId) -> Vec<TopicPartition> {
+        let Some(picture) = self.topics.remove(&id) else {
+            return Vec::new();
+        };
+        // A topic of the same name may have been created since.
+        if self.by_name.get(&picture.topic.name) == Some(&id) {
+            self.by_name.remove(&picture.topic.name);
+        }
+        (0..picture.topic.partition_count)
+            .map(|index| TopicPartition::new(id, index))
+            .collect()
+    }
+
+    fn partition(&self, partition: TopicPartition) -> Option<&PartitionPicture> {
+        let index = usize::try_from(partition.partition).ok()?;
+        self.topics.get(&partition.topic)?.partitions.get(index)
+    }
+
+    fn partition_mut(&mut self, partition: TopicPartition) -> Option<&mut PartitionPicture> {
+        let index = usize::try_from(partition.partition).ok()?;
+        self.topics
+            .get_mut(&partition.topic)?
+            .partitions
+            .get_mut(index)
+    }
+}
+
+impl TopicPicture {
+    fn assert_not_behind(&self, before: &Self) {
+        for (now, before) in self.partitions.iter().zip(&before.partitions) {
+            assert!(
+                now.bounds.high_watermark >= before.bounds.high_watermark
+                    && now.bounds.log_start >= before.bounds.log_start,
+                "bounds of topic {} went back from {:?} to {:?}",
+                self.topic.id,
+                before.bounds,
+                now.bounds
+            );
+        }
+    }
+}
+
+impl PartitionPicture {
+    /// # Panics
+    /// When the extent does not follow the high watermark: an event was lost or came twice.
+    fn push(&mut self, extent: Extent) {
+        assert!(
+            extent.base_offset == self.bounds.high_watermark
+                && extent.end_offset > extent.base_offset,
+            "extent {extent:?} does not follow the high watermark {}",
+            self.bounds.high_watermark
+        );
+        if self.bounds.last_stable == self.bounds.high_watermark {
+            self.bounds.last_stable = extent.end_offset;
+        }
+        self.bounds.high_watermark = extent.end_offset;
+        self.extents.get_or_insert_default().push_back(extent);
+    }
+
+    fn pop(&mut self) {
+        if let Some(extents) = &mut self.extents {
+            extents.pop_front();
+            if extents.is_empty() {
+                self.extents = None;
+            }
+        }
+    }
+}
