@@ -1,1 +1,14 @@
-//! agent
+//! Floe's agent: connections, dispatch, one handler per Kafka API, the produce and fetch paths, and the
+//! process around them. The `floe` binary is a thin shell over this library, so that tests run several
+//! agents in one process.
+
+pub mod broker;
+pub mod config;
+pub mod connection;
+mod dispatch;
+pub mod fetch;
+mod handlers;
+pub mod memory;
+pub mod metrics;
+pub mod produce;
+pub mod topic_config;

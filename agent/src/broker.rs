@@ -1,0 +1,92 @@
+//! Everything a request handler may use: one value per process, shared by all connections.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use floe_metadata::client::Client;
+use floe_metadata::client::view::View;
+use floe_protocol::types::{NodeId, TopicId};
+use floe_storage::clock::Clock;
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
+
+use crate::fetch::FetchPath;
+use crate::memory::MemoryBudget;
+use crate::metrics::Metrics;
+use crate::produce::ProducePath;
+use crate::topic_config::BrokerSettings;
+
+/// A host and port that clients are told to connect to.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Endpoint {
+    /// Name or address, without brackets.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.host.parse::<IpAddr>() {
+            Ok(IpAddr::V6(_)) => write!(f, "[{}]:{}", self.host, self.port),
+            _ => write!(f, "{}:{}", self.host, self.port),
+        }
+    }
+}
+
+/// One process as its request handlers see it.
+#[derive(Debug)]
+pub struct Broker {
+    /// Id of this cluster as clients are told.
+    pub cluster_id: String,
+    /// Id of this broker as clients are told.
+    pub node_id: NodeId,
+    /// The zone of this process, told to clients as the broker's rack.
+    pub zone: Option<String>,
+    /// Settings under Kafka's names.
+    pub settings: BrokerSettings,
+    /// Changes and linearizable reads.
+    pub metadata: Client,
+    /// The watched picture of topics and partitions.
+    pub view: Arc<View>,
+    /// Takes batches and makes them durable and ordered.
+    pub produce: ProducePath,
+    /// Finds and reads batches.
+    pub fetch: FetchPath,
+    /// Counters.
+    pub metrics: Metrics,
+    /// Wall-clock time.
+    pub clock: Clock,
+    /// Bytes that requests and answers may hold.
+    pub memory: MemoryBudget,
+    /// Draws topic ids.
+    pub random: Random,
+}
+
+/// Random numbers from the seed that the process drew once.
+#[derive(Debug)]
+pub struct Random(Mutex<StdRng>);
+
+impl Random {
+    /// A sequence that depends on `seed` alone.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self(Mutex::new(StdRng::seed_from_u64(seed)))
+    }
+
+    /// A topic id nobody had before; never one of the reserved ones (protocol guide: zero, and 1 for
+    /// the metadata log).
+    #[must_use]
+    pub fn topic_id(&self) -> TopicId {
+        let mut random = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let bits: u128 = random.random();
+            if bits > 1 {
+                // Version 4, variant 1, as Kafka's own ids are.
+                let bits = (bits & !(0xf << 76 | 0x3 << 62)) | (0x4 << 76) | (0x2 << 62);
+                return TopicId::from_bytes(bits.to_be_bytes());
+            }
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! What each Kafka API does, one file per API. Generated request and response types stop here.
+
+pub(crate) mod api_versions;
+pub(crate) mod create_partitions;
+pub(crate) mod create_topics;
+pub(crate) mod delete_topics;
+pub(crate) mod describe_cluster;
+pub(crate) mod describe_configs;
+pub(crate) mod describe_topic_partitions;
+pub(crate) mod fetch;
+pub(crate) mod find_coordinator;
+pub(crate) mod init_producer_id;
+pub(crate) mod list_offsets;
+pub(crate) mod metadata;
+pub(crate) mod produce;
+mod refuse;
+
+use std::future::Future;
+use std::sync::Arc;
+
+use floe_protocol::error_code::ErrorCode;
+use floe_protocol::messages::Request;
+
+use crate::broker::Broker;
+use crate::connection::Connection;
+
+/// What a handler works with.
+#[derive(Clone, Debug)]
+pub(crate) struct Context {
+    /// The process.
+    pub(crate) broker: Arc<Broker>,
+    /// The client's connection.
+    pub(crate) connection: Arc<Connection>,
+    /// Version of the request, and of its answer.
+    pub(crate) version: i16,
+}
+
+/// A request that can be answered with one error for all it asks.
+pub(crate) trait Refuse: Request {
+    /// The response that says `code` of everything asked; `None` if it has no room for that.
+    fn refuse(&self, version: i16, code: ErrorCode) -> Option<Self::Response>;
+}
+
+/// A request that is finished before the next one of its connection is read. Produce and Fetch are not:
+/// see `handlers::produce::handle` and `handlers::fetch::handle`.
+pub(crate) trait Handler: Refuse {
+    /// Does what is asked.
+    fn handle(self, context: &Context) -> impl Future<Output = Self::Response> + Send;
+}
