@@ -1,7 +1,6 @@
 //! Emits `messages.rs`: a module per API, in it a Rust struct per struct of the schema, each with one function that
 //! reads it and one that writes it.
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use crate::defaults::{default_value, is_rust_default, rust_type};
@@ -150,24 +149,26 @@ impl SmallestBytes<'_> {
 
     /// A Rust expression over `version`.
     fn expression(&self, shape: &Shape<'_>) -> String {
-        let mut last_version_of = BTreeMap::new();
+        // Runs of versions with one size: the first version and the size.
         let mut runs: Vec<(i16, usize)> = Vec::new();
         for version in shape.versions.first..=shape.versions.last {
             let bytes = self.of_fields(shape.fields, version);
             if runs.last().is_none_or(|(_, before)| *before != bytes) {
                 runs.push((version, bytes));
             }
-            last_version_of.insert(runs.len(), version);
         }
-        let mut arms = String::new();
-        for (index, (_, bytes)) in runs.iter().enumerate() {
-            match last_version_of.get(&(index + 1)) {
-                Some(last) if index + 1 < runs.len() => _ = write!(arms, "..={last} => {bytes}, "),
-                _ if runs.len() == 1 => return bytes.to_string(),
-                _ => _ = write!(arms, "_ => {bytes}"),
-            }
+        let [(_, first), later @ ..] = runs.as_slice() else {
+            return "0".to_owned();
+        };
+        if later.is_empty() {
+            return first.to_string();
         }
-        format!("match version {{ {arms} }}")
+        // The latest run is asked for first.
+        later
+            .iter()
+            .fold(format!("{{ {first} }}"), |earlier, (version, bytes)| {
+                format!("if version >= {version} {{ {bytes} }} else {earlier}")
+            })
     }
 }
 

@@ -8,6 +8,7 @@ pub mod compression;
 pub mod decoder;
 pub mod encoder;
 pub mod error_code;
+pub mod frame;
 pub mod header;
 pub mod messages;
 pub mod record_batch;
