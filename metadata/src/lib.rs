@@ -2,3 +2,5 @@
 
 pub mod api;
 pub mod client;
+pub mod engine;
+pub mod state;

@@ -1,0 +1,205 @@
+//! Everything a cluster remembers, in memory: a pure, deterministic state machine.
+//!
+//! Owns the rules (what a command does, what its reply is) and the rows they live in. Does no I/O, has no
+//! clock, no randomness, and nothing depends on the order of a hash table; time, ids and rows are handed in.
+//!
+//! ```text
+//! for each command of a group:
+//!     missing(&command) ─▶ read these rows ─▶ admit(rows)
+//!     apply(now, command, &mut writes) ─▶ reply
+//! seal(&mut writes) ─▶ rows: one engine batch ─▶ durable ─▶ send replies and events
+//! ```
+//!
+//! **Groups.** Nothing is lost from memory between two [`State::seal`]s, so rows that were admitted stay. `seal`
+//! writes back, evicts and adds the counters; a row it evicts may be asked for by `missing` in the very next
+//! group, so the engine's reads must show every batch that was submitted, durable or not. A state whose rows
+//! were not submitted, or failed to be, must be dropped.
+//!
+//! **Redo log** (decision 1). A commit writes one row, however many partitions it touches. Heads and producer
+//! states get their own rows later, some with each group; `checkpoint` in the counters is the last commit that
+//! all of these rows include. [`Recovery`] reads all resident rows in key order, then adds to heads and
+//! producer states what later commits changed.
+//!
+//! **Rooms.** `topics`, `partitions`, `segments`, `producer` and `producers` are here. Groups, transactions,
+//! ACLs, quotas and compaction jobs are further rooms: each a module with its commands (see [`Command`]), its
+//! own range of row tags (see [`rows`]) and its part of the hash.
+
+mod administration;
+mod codec;
+mod command;
+mod commit;
+mod counters;
+mod digest;
+mod id_blocks;
+mod paging;
+mod partitions;
+mod producer;
+mod producers;
+mod reads;
+mod recovery;
+mod rows;
+mod segments;
+mod topics;
+mod write_back;
+mod write_set;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeSet, VecDeque};
+
+use floe_protocol::types::TimestampMs;
+
+pub use codec::RowError;
+pub use command::{Command, Reply};
+pub use reads::Counts;
+pub use recovery::{DamagedState, Recovery};
+pub use rows::RowKey;
+pub use write_set::WriteSet;
+
+use counters::Counters;
+use id_blocks::IdBlocks;
+use producers::Producers;
+use rows::segment::SegmentWriter;
+use segments::Segments;
+use topics::{SlotId, Topics};
+
+use crate::api::Revision;
+
+/// Limits of a [`State`]. Sizes decide what is in memory and how long a recovery takes, never a reply.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StateConfig {
+    /// Seeds the hash tables against clients that choose their producer ids to collide. Any value; no
+    /// effect can be seen from outside.
+    pub hash_seed: u64,
+    /// Memory for producer states; those beyond it are read when a commit needs them. Default 256 MiB.
+    pub producer_states_bytes_max: usize,
+    /// Memory for rows of the latest commits, to answer repeats without a read. Default 16 MiB.
+    pub recent_rows_bytes_max: usize,
+    /// Commits a recovery may have to replay. Lower makes take-over faster and writes heads and producer
+    /// states more often. Default 10,000, at least 1.
+    pub replay_commits_max: u64,
+    /// Batches a recovery may have to replay; see `replay_commits_max`. Default 500,000, at least 1.
+    pub replay_batches_max: u64,
+    /// After how long without a batch a producer is forgotten in a partition
+    /// (`producer.id.expiration.ms`). Default 1 day.
+    pub producer_id_expiration_ms: TimestampMs,
+    /// How long the id of a deleted topic is remembered, to recognise repeats. Default 1 day.
+    pub deleted_topics_kept_ms: TimestampMs,
+    /// How far one command may move cluster time forward, so that one wrong clock does not expire the
+    /// world at a stroke. After a long pause time catches up over as many commands. Default 1 hour.
+    pub clock_step_ms_max: TimestampMs,
+    /// Partitions of all topics. Default 1,000,000.
+    pub partitions_max: u64,
+}
+
+impl Default for StateConfig {
+    fn default() -> Self {
+        const HOUR_MS: TimestampMs = 60 * 60 * 1000;
+        Self {
+            hash_seed: 0,
+            producer_states_bytes_max: 256 << 20,
+            recent_rows_bytes_max: 16 << 20,
+            replay_commits_max: 10_000,
+            replay_batches_max: 500_000,
+            producer_id_expiration_ms: 24 * HOUR_MS,
+            deleted_topics_kept_ms: 24 * HOUR_MS,
+            clock_step_ms_max: HOUR_MS,
+            partitions_max: 1_000_000,
+        }
+    }
+}
+
+/// The state of a cluster. See the module for how to use it.
+#[derive(Debug)]
+pub struct State {
+    config: StateConfig,
+    counters: Counters,
+    id_blocks: IdBlocks,
+    topics: Topics,
+    segments: Segments,
+    producers: Producers,
+    /// Rows of heads that are behind, with the first commit they lack, in its order. An entry may be stale.
+    unsaved_heads: VecDeque<(u64, SlotId, u32)>,
+    /// Rows of heads with a log start that no other row knows of.
+    moved_heads: BTreeSet<(SlotId, u32)>,
+    /// The counters as they were sealed last.
+    sealed: Counters,
+    writer: SegmentWriter,
+}
+
+impl State {
+    /// The state of a cluster in which nothing has happened.
+    #[must_use]
+    pub fn new(config: StateConfig) -> Self {
+        Self {
+            counters: Counters::default(),
+            id_blocks: IdBlocks::default(),
+            topics: Topics::new(config.hash_seed),
+            segments: Segments::new(config.hash_seed),
+            producers: Producers::new(config.hash_seed),
+            unsaved_heads: VecDeque::new(),
+            moved_heads: BTreeSet::new(),
+            sealed: Counters::default(),
+            writer: SegmentWriter::default(),
+            config,
+        }
+    }
+
+    /// Rebuilds a state from its rows.
+    #[must_use]
+    pub fn recover(config: StateConfig) -> Recovery {
+        Recovery::new(config)
+    }
+
+    /// Applies one command: changes the state, adds the rows and events of the change to `writes`, and
+    /// answers. Total and deterministic; a refused command raises the revision and changes nothing else.
+    ///
+    /// `now_ms` moves cluster time: never back, forward by at most `clock_step_ms_max`.
+    ///
+    /// # Panics
+    ///
+    /// If rows named by [`Self::missing`] were not admitted: answering without them could take a batch
+    /// twice.
+    pub fn apply(&mut self, now_ms: TimestampMs, command: Command, writes: &mut WriteSet) -> Reply {
+        self.move_clock(now_ms);
+        self.counters.revision += 1;
+        match command {
+            Command::Register => self.register(),
+            Command::RaiseWriteEpoch { above } => self.raise_write_epoch(above),
+            Command::RaiseLowestAccepted { to } => self.raise_lowest_accepted(to),
+            Command::RaiseLeaderEpoch { above } => self.raise_leader_epoch(above, writes),
+            Command::CreateTopic(new) => Reply::Topic(self.create_topic(new, writes)),
+            Command::CreatePartitions { topic, count } => {
+                Reply::Topic(self.create_partitions(topic, count, writes))
+            }
+            Command::DeleteTopic(id) => Reply::TopicDeleted(self.delete_topic(id, writes)),
+            Command::Commit(request) => Reply::Committed(self.commit(&request, writes)),
+            Command::MoveLogStart(moves) => self.move_log_starts(&moves, writes),
+            Command::AllocateProducerIds => self.allocate_producer_ids(writes),
+        }
+    }
+
+    fn move_clock(&mut self, now_ms: TimestampMs) {
+        let last = self.counters.now_ms;
+        let is_first = self.counters.revision == 0;
+        let latest = last.saturating_add(self.config.clock_step_ms_max);
+        self.counters.now_ms = if is_first {
+            now_ms.max(last)
+        } else {
+            now_ms.clamp(last, latest)
+        };
+    }
+
+    /// Commands applied so far.
+    #[must_use]
+    pub const fn revision(&self) -> Revision {
+        self.counters.revision
+    }
+
+    /// Cluster time after the last command.
+    #[must_use]
+    pub const fn now_ms(&self) -> TimestampMs {
+        self.counters.now_ms
+    }
+}

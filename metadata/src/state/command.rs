@@ -1,0 +1,95 @@
+//! What the state is asked and what it answers.
+//!
+//! The layout of [`Command`] is by room: processes and epochs, topics, the log, producers. Groups,
+//! transactions, ACLs, quotas and compaction jobs are rooms of their own with commands of their own.
+
+use std::sync::Arc;
+
+use floe_protocol::types::{LeaderEpoch, Offset, PartitionIndex, TopicId, TopicPartition};
+
+use crate::api::{
+    CommitError, CommitReply, CommitRequest, NewTopic, PartitionBounds, ProducerIdBlock,
+    Registration, RequestError, Revision, Topic,
+};
+
+/// A change of the state. Applying one never fails half-way: a refusal changes nothing but the revision.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Command {
+    // Processes and epochs.
+    /// A process wants an incarnation; a repeat wastes one. Answered by [`Reply::Registered`].
+    Register,
+    /// Makes the present write epoch `above + 1`, unless it is above `above` already: a repeat does
+    /// nothing. Answered by [`Reply::WriteEpochs`].
+    RaiseWriteEpoch {
+        /// The write epoch the caller knows.
+        above: u32,
+    },
+    /// Refuses, for ever, commits of segments named in a write epoch below `to` (at most the present
+    /// one); the results of earlier ones are forgotten. Answered by [`Reply::WriteEpochs`].
+    RaiseLowestAccepted {
+        /// The lowest write epoch to accept from now on.
+        to: u32,
+    },
+    /// Makes the leader epoch of all partitions `above + 1`, unless it is above `above` already.
+    /// Answered by [`Reply::LeaderEpoch`].
+    RaiseLeaderEpoch {
+        /// The leader epoch the caller knows.
+        above: LeaderEpoch,
+    },
+
+    // Topics.
+    /// Creates a topic; idempotent by its id. Answered by [`Reply::Topic`]: the topic as it is now when
+    /// its id exists, `TopicExists` when its name belongs to another id, `UnknownTopic` when the id was
+    /// deleted since (so that a late repeat does not bring a topic back).
+    CreateTopic(NewTopic),
+    /// Raises a topic's number of partitions. Answered by [`Reply::Topic`].
+    CreatePartitions {
+        /// Which topic.
+        topic: TopicId,
+        /// How many partitions it shall have in all; more than it has.
+        count: PartitionIndex,
+    },
+    /// Deletes a topic with all its records. Answered by [`Reply::TopicDeleted`]; a repeat within
+    /// `StateConfig::deleted_topics_kept_ms` is answered with success, later ones with `UnknownTopic`.
+    DeleteTopic(TopicId),
+
+    // The log.
+    /// Gives a segment's batches their offsets; idempotent by the segment's id. Answered by
+    /// [`Reply::Committed`].
+    Commit(CommitRequest),
+    /// Moves log starts up. An offset below the present log start does nothing, one above the high
+    /// watermark counts as the high watermark. Answered by [`Reply::LogStarts`].
+    MoveLogStart(Vec<(TopicPartition, Offset)>),
+
+    // Producers.
+    /// Takes the next block of producer ids; a repeat wastes one. Answered by [`Reply::ProducerIds`].
+    AllocateProducerIds,
+}
+
+/// What a [`Command`] came to. To be sent when the batch its rows are in is durable.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Reply {
+    /// To [`Command::Register`].
+    Registered(Registration),
+    /// To [`Command::RaiseWriteEpoch`] and [`Command::RaiseLowestAccepted`]: what holds now.
+    WriteEpochs {
+        /// The write epoch that new registrations are given.
+        present: u32,
+        /// The lowest that a commit may name.
+        lowest_accepted: u32,
+    },
+    /// To [`Command::RaiseLeaderEpoch`]: what holds now.
+    LeaderEpoch(LeaderEpoch),
+    /// To [`Command::CreateTopic`] and [`Command::CreatePartitions`]: the topic and the revision after
+    /// which views show it.
+    Topic(Result<(Arc<Topic>, Revision), RequestError>),
+    /// To [`Command::DeleteTopic`]: the revision after which views no longer show it.
+    TopicDeleted(Result<Revision, RequestError>),
+    /// To [`Command::Commit`].
+    Committed(Result<CommitReply, CommitError>),
+    /// To [`Command::MoveLogStart`]: the bounds afterwards, one per partition asked for; `None` for
+    /// one that does not exist.
+    LogStarts(Vec<Option<PartitionBounds>>),
+    /// To [`Command::AllocateProducerIds`].
+    ProducerIds(ProducerIdBlock),
+}

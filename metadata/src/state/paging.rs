@@ -1,0 +1,133 @@
+//! Rows that are not in memory: which ones a command needs, and taking them in.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use floe_protocol::types::TopicPartition;
+use floe_storage::segment::SegmentId;
+
+use super::State;
+use super::command::Command;
+use super::commit::reply_of;
+use super::producer::ProducerState;
+use super::producers::ProducerKey;
+use super::recovery::DamagedState;
+use super::rows::{Place, RowKey, producer};
+use crate::api::CommitRequest;
+
+impl State {
+    /// The rows that must be admitted before `command` is applied; none for most commands. In key order.
+    ///
+    /// Only what happened up to the last [`Self::seal`] counts for what the engine must show: read them
+    /// after that batch was submitted, admit them before the next `seal`.
+    #[must_use]
+    pub fn missing(&self, command: &Command) -> Vec<RowKey> {
+        match command {
+            Command::Commit(request) => self.missing_for(request),
+            Command::Register
+            | Command::RaiseWriteEpoch { .. }
+            | Command::RaiseLowestAccepted { .. }
+            | Command::RaiseLeaderEpoch { .. }
+            | Command::CreateTopic(_)
+            | Command::CreatePartitions { .. }
+            | Command::DeleteTopic(_)
+            | Command::MoveLogStart(_)
+            | Command::AllocateProducerIds => Vec::new(),
+        }
+    }
+
+    fn missing_for(&self, request: &CommitRequest) -> Vec<RowKey> {
+        if self.is_refused(request.segment) {
+            return Vec::new();
+        }
+        if let Some(commit) = self.segments.commit_of(request.segment) {
+            let at_hand = self.segments.recent(commit).is_some();
+            return if at_hand {
+                Vec::new()
+            } else {
+                vec![RowKey::segment(commit)]
+            };
+        }
+        let mut missing = BTreeSet::new();
+        let (mut topic, mut slot_id) = (None, None);
+        for extent in &request.index.extents {
+            let partition = extent.partition;
+            if topic != Some(partition.topic) {
+                topic = Some(partition.topic);
+                slot_id = self.topics.slot_id(partition.topic);
+            }
+            let Some(slot) = slot_id else { continue };
+            let mut last = None;
+            for batch in extent.batches.iter().filter(|batch| batch.producer_id >= 0) {
+                let id = batch.producer_id;
+                let key = ProducerKey {
+                    id,
+                    slot,
+                    partition: partition.partition,
+                };
+                if last.replace(id) != Some(id)
+                    && self.counters.may_have_row(id)
+                    && self.producers.find(&key).is_none()
+                {
+                    missing.insert((id, partition));
+                }
+            }
+        }
+        missing
+            .into_iter()
+            .map(|(id, partition)| RowKey::producer(id, partition))
+            .collect()
+    }
+
+    fn is_refused(&self, segment: SegmentId) -> bool {
+        segment.write_epoch < self.counters.lowest_accepted
+    }
+
+    /// Takes in rows as they were read: the value, or `None` where there is no such row. Rows that are
+    /// in memory already are left alone, so that reading one twice does no harm.
+    ///
+    /// # Errors
+    ///
+    /// A row is not what was written: stop, nothing that this state answers can be trusted.
+    pub fn admit(
+        &mut self,
+        rows: impl IntoIterator<Item = (RowKey, Option<Bytes>)>,
+    ) -> Result<(), DamagedState> {
+        for (key, value) in rows {
+            let damaged = |error| DamagedState::Row {
+                key: key.clone(),
+                error,
+            };
+            match (key.place().map_err(damaged)?, value) {
+                (Place::Segment { .. }, None) => return Err(DamagedState::Missing(key)),
+                (Place::Segment { commit }, Some(row)) => {
+                    reply_of(&row).map_err(damaged)?;
+                    self.segments.remember(commit, row);
+                }
+                (Place::Producer { id, partition }, row) => {
+                    let state = match row {
+                        Some(row) => producer::decode(&row).map_err(damaged)?,
+                        None => ProducerState::UNKNOWN,
+                    };
+                    self.admit_producer(id, partition, state);
+                }
+                _ => return Err(DamagedState::Unasked(key)),
+            }
+        }
+        Ok(())
+    }
+
+    fn admit_producer(&mut self, id: i64, partition: TopicPartition, state: ProducerState) {
+        let Some(slot) = self.topics.slot_id(partition.topic) else {
+            return;
+        };
+        let key = ProducerKey {
+            id,
+            slot,
+            partition: partition.partition,
+        };
+        if self.producers.find(&key).is_none() {
+            self.producers.insert(key, state, false);
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! Questions about the state. None changes anything; all see the same moment.
+
+use std::sync::Arc;
+
+use floe_protocol::types::{LeaderEpoch, Offset, TimestampMs, TopicId, TopicPartition};
+
+use super::State;
+use super::partitions::PackedExtent;
+use super::producers::RESIDENT_BYTES;
+use crate::api::{Extent, LookUp, PartitionBounds, Snapshot, Topic};
+
+/// Sizes of a state, for metrics.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Counts {
+    /// Topics that exist.
+    pub topics: usize,
+    /// Partitions of all topics.
+    pub partitions: u64,
+    /// Segments committed.
+    pub segments: u64,
+    /// Producer states in memory.
+    pub producer_states: usize,
+    /// Memory they take, in bytes.
+    pub producer_states_bytes: usize,
+    /// Producer states in memory whose rows are behind.
+    pub producer_states_unsaved: usize,
+    /// Commits a recovery would replay.
+    pub replay_commits: u64,
+}
+
+impl State {
+    /// A topic by its id.
+    #[must_use]
+    pub fn topic(&self, id: TopicId) -> Option<&Arc<Topic>> {
+        self.topics.by_id(id).map(|slot| &slot.topic)
+    }
+
+    /// A topic by its name.
+    #[must_use]
+    pub fn topic_by_name(&self, name: &str) -> Option<&Arc<Topic>> {
+        self.topics.by_name(name).map(|slot| &slot.topic)
+    }
+
+    /// All topics, by name.
+    pub fn topics(&self) -> impl Iterator<Item = &Arc<Topic>> {
+        self.topics.iter().map(|slot| &slot.topic)
+    }
+
+    /// The leader epoch of all partitions.
+    #[must_use]
+    pub const fn leader_epoch(&self) -> LeaderEpoch {
+        self.counters.leader_epoch
+    }
+
+    /// The write epoch that new registrations are given.
+    #[must_use]
+    pub const fn write_epoch(&self) -> u32 {
+        self.counters.write_epoch
+    }
+
+    /// Where a partition's log begins and ends; `None` if there is no such partition.
+    #[must_use]
+    pub fn bounds(&self, partition: TopicPartition) -> Option<PartitionBounds> {
+        Some(self.topics.partition(partition)?.bounds())
+    }
+
+    /// Up to `extents_max` extents from the one that holds `offset` on, and the bounds; `None` if there
+    /// is no such partition.
+    #[must_use]
+    pub fn look_up(
+        &self,
+        partition: TopicPartition,
+        offset: Offset,
+        extents_max: usize,
+    ) -> Option<LookUp> {
+        let partition = self.topics.partition(partition)?;
+        let extents = partition.extents_from(offset);
+        let extents = extents
+            .iter()
+            .take(extents_max)
+            .filter_map(|it| self.unpack(it))
+            .collect();
+        Some(LookUp {
+            bounds: partition.bounds(),
+            extents,
+        })
+    }
+
+    /// The first extent with a record at or after `time_ms`.
+    #[must_use]
+    pub fn extent_for_timestamp(
+        &self,
+        partition: TopicPartition,
+        time_ms: TimestampMs,
+    ) -> Option<Extent> {
+        let extents = self.topics.partition(partition)?.extents();
+        self.unpack(
+            extents
+                .iter()
+                .find(|extent| extent.max_timestamp_ms >= time_ms)?,
+        )
+    }
+
+    /// The extent with the greatest record time; the first of several.
+    #[must_use]
+    pub fn extent_with_max_timestamp(&self, partition: TopicPartition) -> Option<Extent> {
+        let extents = self.topics.partition(partition)?.extents();
+        let max = extents.iter().map(|extent| extent.max_timestamp_ms).max()?;
+        self.extent_for_timestamp(partition, max)
+    }
+
+    fn unpack(&self, extent: &PackedExtent) -> Option<Extent> {
+        Some(extent.unpack(self.segments.segment(extent.commit)?))
+    }
+
+    /// All topics, by name, and the bounds of all partitions.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        let slots = || self.topics.iter();
+        Snapshot {
+            revision: self.counters.revision,
+            topics: slots().map(|slot| Arc::clone(&slot.topic)).collect(),
+            bounds: slots()
+                .map(|slot| {
+                    slot.partitions
+                        .iter()
+                        .map(|partition| partition.bounds())
+                        .collect()
+                })
+                .collect(),
+            leader_epoch: self.counters.leader_epoch,
+        }
+    }
+
+    /// Sizes, for metrics.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        Counts {
+            topics: self.topics.len(),
+            partitions: self.topics.partition_count(),
+            segments: self.segments.len(),
+            producer_states: self.producers.len(),
+            producer_states_bytes: self.producers.len() * RESIDENT_BYTES,
+            producer_states_unsaved: self.producers.unsaved_len(),
+            replay_commits: self.counters.commits - self.counters.checkpoint,
+        }
+    }
+}

@@ -1,0 +1,372 @@
+//! Rebuilds a state from its rows.
+//!
+//! ```text
+//! row(counters), row(topic)…, row(heads)…, row(segment)…     all resident rows, in key order
+//! missing() ─▶ read ─▶ admit()                               producer states with earlier batches
+//! finish() ─▶ State
+//! ```
+//!
+//! Segment rows give the level-0 index. Those after the checkpoint are replayed: an extent that ends at or
+//! below its partition's high watermark is in the head's row already, one that begins there is added, any
+//! other is damage. A producer's accepted batches are added to what its row says; the offsets tell which of
+//! them the row has. At the end each partition's extents must cover its log exactly.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use floe_protocol::types::{TopicId, TopicPartition};
+
+use super::codec::RowError;
+use super::counters::Counters;
+use super::id_blocks::IdBlocks;
+use super::partitions::PackedExtent;
+use super::producer::{PastBatch, ProducerState};
+use super::producers::ProducerKey;
+use super::rows::segment::{BatchRow, CommitFacts, ExtentRow, Outcome, ProducerRow, SegmentReader};
+use super::rows::{Place, RowKey, head, producer, topic};
+use super::topics::{SlotId, chunk_of};
+use super::{State, StateConfig};
+
+/// Rows that do not make a state. Nothing may be served, repaired or deleted on their word.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum DamagedState {
+    /// A row that cannot be read.
+    #[error("{key}: {error}")]
+    Row {
+        /// Which row.
+        key: RowKey,
+        /// What is wrong with it.
+        error: RowError,
+    },
+    /// A row that must be there is not.
+    #[error("{0}: missing")]
+    Missing(RowKey),
+    /// A row says something that others contradict.
+    #[error("{0}: contradicts other rows")]
+    Contradiction(RowKey),
+    /// Rows came out of key order, or one that was not asked for.
+    #[error("{0}: not asked for")]
+    Unasked(RowKey),
+    /// The committed extents of a partition do not cover its log exactly.
+    #[error("{0}: extents do not cover the log")]
+    Holes(TopicPartition),
+}
+
+/// A state that is being rebuilt.
+#[derive(Debug)]
+pub struct Recovery {
+    state: State,
+    has_counters: bool,
+    last: Option<RowKey>,
+}
+
+impl Recovery {
+    pub(super) fn new(config: StateConfig) -> Self {
+        Self {
+            state: State::new(config),
+            has_counters: false,
+            last: None,
+        }
+    }
+
+    /// Takes the next of the rows in [`RowKey::resident`], in key order.
+    ///
+    /// # Errors
+    ///
+    /// The row is damaged, or does not fit those before it.
+    pub fn row(&mut self, key: impl Into<RowKey>, value: &Bytes) -> Result<(), DamagedState> {
+        let key = key.into();
+        if self.last.as_ref().is_some_and(|last| *last >= key) {
+            return Err(DamagedState::Unasked(key));
+        }
+        let damaged = |error| DamagedState::Row {
+            key: key.clone(),
+            error,
+        };
+        let place = key.place().map_err(damaged)?;
+        if !self.has_counters && place != Place::Counters {
+            return Err(DamagedState::Missing(RowKey::counters()));
+        }
+        match place {
+            Place::Counters => {
+                self.state.counters = Counters::decode(value).map_err(damaged)?;
+                self.has_counters = true;
+            }
+            Place::IdBlocks => {
+                self.state.id_blocks = IdBlocks::decode(value).map_err(damaged)?;
+            }
+            Place::Topic(id) => {
+                let topic = topic::decode(id, value).map_err(damaged)?;
+                if self.state.topics.by_name(&topic.name).is_some() {
+                    return Err(DamagedState::Contradiction(key));
+                }
+                self.state.topics.insert(Arc::new(topic));
+            }
+            Place::DeletedTopic(id) => {
+                let deleted_ms = topic::decode_deleted(value).map_err(damaged)?;
+                self.state.topics.insert_deleted(id, deleted_ms);
+            }
+            Place::Heads { topic, chunk } => {
+                let heads = head::decode(value).map_err(damaged)?;
+                if !self.heads(topic, chunk, &heads) {
+                    return Err(DamagedState::Contradiction(key));
+                }
+            }
+            Place::Segment { commit } => self.segment(&key, commit, value)?,
+            Place::Producer { .. } => return Err(DamagedState::Unasked(key)),
+        }
+        self.last = Some(key);
+        Ok(())
+    }
+
+    fn heads(&mut self, id: TopicId, chunk: u32, heads: &[head::Head]) -> bool {
+        let topics = &mut self.state.topics;
+        let slot = topics.slot_id(id).and_then(|slot| topics.slot_mut(slot));
+        slot.is_some_and(|slot| slot.load(chunk, heads))
+    }
+
+    fn segment(&mut self, key: &RowKey, commit: u64, row: &Bytes) -> Result<(), DamagedState> {
+        let next = self.state.segments.len() + 1;
+        if commit != next {
+            return Err(DamagedState::Missing(RowKey::segment(next)));
+        }
+        let damaged = |error| DamagedState::Row {
+            key: key.clone(),
+            error,
+        };
+        let mut reader = SegmentReader::open(row).map_err(damaged)?;
+        let facts = *reader.facts();
+        let accepted = facts.segment.write_epoch >= self.state.counters.lowest_accepted;
+        self.state
+            .segments
+            .push(facts.segment, reader.batch_count(), accepted);
+        let is_replayed = commit > self.state.counters.checkpoint;
+        let mut replay = Replay {
+            state: &mut self.state,
+            commit,
+            facts,
+            is_replayed,
+        };
+        while let Some(extent) = reader.next_extent().map_err(damaged)? {
+            let mut batches = Vec::with_capacity(extent.batches);
+            for _ in 0..extent.batches {
+                batches.push(reader.next_batch().map_err(damaged)?);
+            }
+            if !replay.extent(&extent, &batches) {
+                return Err(DamagedState::Contradiction(key.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Rows of producer states whose earlier batches the replay does not know. In key order.
+    #[must_use]
+    pub fn missing(&self) -> Vec<RowKey> {
+        let topics = &self.state.topics;
+        let partial = self
+            .state
+            .producers
+            .iter()
+            .filter(|resident| resident.partial);
+        let mut keys: Vec<_> = partial
+            .filter_map(|resident| {
+                let topic = topics.slot(resident.key.slot)?.topic.id;
+                let partition = TopicPartition::new(topic, resident.key.partition);
+                Some(RowKey::producer(resident.key.id, partition))
+            })
+            .collect();
+        keys.sort_unstable();
+        keys
+    }
+
+    /// Takes in rows named by [`Self::missing`], as they were read; others are left alone.
+    ///
+    /// # Errors
+    ///
+    /// A row is damaged, or says something else than the commits do.
+    pub fn admit(
+        &mut self,
+        rows: impl IntoIterator<Item = (RowKey, Option<Bytes>)>,
+    ) -> Result<(), DamagedState> {
+        for (key, value) in rows {
+            let damaged = |error| DamagedState::Row {
+                key: key.clone(),
+                error,
+            };
+            let Place::Producer { id, partition } = key.place().map_err(damaged)? else {
+                return Err(DamagedState::Unasked(key));
+            };
+            let Some(slot) = self.state.topics.slot_id(partition.topic) else {
+                continue;
+            };
+            let producers = &mut self.state.producers;
+            let at = ProducerKey {
+                id,
+                slot,
+                partition: partition.partition,
+            };
+            let resident = producers.find(&at).and_then(|seat| producers.get_mut(seat));
+            let Some(resident) = resident.filter(|resident| resident.partial) else {
+                continue;
+            };
+            let Some(value) = value else {
+                return Err(DamagedState::Missing(key));
+            };
+            let row = producer::decode(&value).map_err(damaged)?;
+            resident.state = resident
+                .state
+                .joined_to(&row)
+                .ok_or(DamagedState::Contradiction(key))?;
+            resident.partial = false;
+        }
+        Ok(())
+    }
+
+    /// The state, exactly as it was after the last group whose batch is in the rows.
+    ///
+    /// # Errors
+    ///
+    /// Rows are missing, or the partitions' extents leave holes.
+    pub fn finish(mut self) -> Result<State, DamagedState> {
+        if let Some(key) = self.missing().into_iter().next() {
+            return Err(DamagedState::Missing(key));
+        }
+        let counters = &self.state.counters;
+        if self.state.segments.len() != counters.commits {
+            return Err(DamagedState::Missing(RowKey::segment(
+                self.state.segments.len() + 1,
+            )));
+        }
+        for slot in self.state.topics.iter() {
+            let holes = slot
+                .partitions
+                .iter()
+                .position(|partition| !partition.is_tiled());
+            if let Some(index) = holes.and_then(|index| i32::try_from(index).ok()) {
+                return Err(DamagedState::Holes(TopicPartition::new(
+                    slot.topic.id,
+                    index,
+                )));
+            }
+        }
+        self.state.topics.sort_deleted();
+        self.state.sealed = self.state.counters.clone();
+        Ok(self.state)
+    }
+}
+
+/// One segment's row on its way into the state.
+struct Replay<'a> {
+    state: &'a mut State,
+    commit: u64,
+    facts: CommitFacts,
+    is_replayed: bool,
+}
+
+impl Replay<'_> {
+    /// `false` if the row contradicts what is known of the partition.
+    fn extent(&mut self, extent: &ExtentRow, batches: &[BatchRow]) -> bool {
+        let Some(slot) = self.state.topics.slot_id(extent.partition.topic) else {
+            return true;
+        };
+        let mut position_bytes = extent.position_bytes;
+        let mut next_offset = extent.before.high_watermark;
+        let mut run: Option<PackedExtent> = None;
+        for batch in batches {
+            if let Outcome::Accepted {
+                count,
+                max_timestamp_ms,
+                producer,
+            } = batch.outcome
+            {
+                let next = PackedExtent {
+                    commit: self.commit,
+                    position_bytes,
+                    base_offset: next_offset,
+                    max_timestamp_ms,
+                    length_bytes: batch.length_bytes,
+                    count,
+                };
+                let Some(end) = next_offset.checked_add(i64::from(count)) else {
+                    return false;
+                };
+                next_offset = end;
+                if let Some(producer) = producer.filter(|_| self.is_replayed) {
+                    self.producer(slot, extent.partition, &next, producer);
+                }
+                if !run.as_mut().is_some_and(|run| run.extend(&next))
+                    && !self.end_run(run.replace(next), slot, extent.partition)
+                {
+                    return false;
+                }
+            }
+            position_bytes = position_bytes.saturating_add(u64::from(batch.length_bytes));
+        }
+        self.end_run(run, slot, extent.partition)
+    }
+
+    fn end_run(
+        &mut self,
+        run: Option<PackedExtent>,
+        slot_id: SlotId,
+        whose: TopicPartition,
+    ) -> bool {
+        let Some(run) = run else { return true };
+        let Some(slot) = self.state.topics.slot_mut(slot_id) else {
+            return false;
+        };
+        let Some(partition) = slot.partition_mut(whose.partition) else {
+            return false;
+        };
+        let end = run.end_offset();
+        if end > partition.head.high_watermark {
+            if !self.is_replayed || run.base_offset != partition.head.high_watermark {
+                return false;
+            }
+            partition.head.high_watermark = end;
+        }
+        if end > partition.head.log_start {
+            partition.push(run);
+        }
+        let chunk = chunk_of(whose.partition);
+        if self.is_replayed && slot.mark_unsaved(chunk, self.commit) {
+            self.state
+                .unsaved_heads
+                .push_back((self.commit, slot_id, chunk));
+        }
+        true
+    }
+
+    fn producer(
+        &mut self,
+        slot: SlotId,
+        whose: TopicPartition,
+        batch: &PackedExtent,
+        producer: ProducerRow,
+    ) {
+        let key = ProducerKey {
+            id: producer.id,
+            slot,
+            partition: whose.partition,
+        };
+        let begin = || ProducerState::begin(producer.epoch, producer.base_sequence);
+        let producers = &mut self.state.producers;
+        let seat = producers
+            .find(&key)
+            .unwrap_or_else(|| producers.insert(key, begin(), !producer.begins));
+        if let Some(resident) = producers.get_mut(seat) {
+            if producer.begins {
+                resident.state = begin();
+                resident.partial = false;
+            }
+            let past = PastBatch {
+                base_offset: batch.base_offset,
+                max_timestamp_ms: batch.max_timestamp_ms,
+                count: batch.count,
+            };
+            resident.state.append(past, self.facts.time_ms);
+            resident.partial &= !resident.state.is_full();
+        }
+        producers.mark_unsaved(seat, self.commit);
+    }
+}

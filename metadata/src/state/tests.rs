@@ -1,0 +1,1 @@
+//! Scripts, properties and crashes of the state machine.
