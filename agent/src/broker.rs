@@ -1,8 +1,10 @@
 //! Everything a request handler may use: one value per process, shared by all connections.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use floe_metadata::client::Client;
 use floe_metadata::client::view::View;
@@ -12,6 +14,7 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
 use crate::fetch::FetchPath;
+use crate::handlers::init_producer_id::ProducerIds;
 use crate::memory::MemoryBudget;
 use crate::metrics::Metrics;
 use crate::produce::ProducePath;
@@ -60,8 +63,36 @@ pub struct Broker {
     pub clock: Clock,
     /// Bytes that requests and answers may hold.
     pub memory: MemoryBudget,
+    /// What one connection may do.
+    pub limits: ConnectionLimits,
     /// Draws topic ids.
     pub random: Random,
+    /// Ids for idempotent producers.
+    pub producer_ids: ProducerIds,
+    /// What is told about how this broker was started, under Kafka's names.
+    pub derived: BTreeMap<&'static str, String>,
+}
+
+/// What one connection may do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ConnectionLimits {
+    /// Largest Produce frame in bytes; other frames have a lower limit of their own.
+    pub frame_bytes_max: usize,
+    /// It is closed after this long without a request; `None` for never.
+    pub idle: Option<Duration>,
+}
+
+impl ConnectionLimits {
+    /// As `socket.request.max.bytes` and `connections.max.idle.ms` say.
+    #[must_use]
+    pub fn new(settings: &BrokerSettings) -> Self {
+        let frame_bytes_max = settings.integer("socket.request.max.bytes", 104_857_600);
+        let idle_ms = settings.integer("connections.max.idle.ms", 600_000);
+        Self {
+            frame_bytes_max: usize::try_from(frame_bytes_max).unwrap_or(usize::MAX),
+            idle: u64::try_from(idle_ms).ok().map(Duration::from_millis),
+        }
+    }
 }
 
 /// Random numbers from the seed that the process drew once.

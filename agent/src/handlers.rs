@@ -1,6 +1,7 @@
 //! What each Kafka API does, one file per API. Generated request and response types stop here.
 
 pub(crate) mod api_versions;
+mod change;
 pub(crate) mod create_partitions;
 pub(crate) mod create_topics;
 pub(crate) mod delete_topics;

@@ -36,6 +36,14 @@ pub(crate) enum CloseCause {
         /// Its size.
         bytes: usize,
     },
+    /// Only Produce may send frames as large as the limit.
+    #[error("frame of {bytes} bytes for api key {api_key}, which may have {}", super::reader::OTHER_FRAME_BYTES_MAX)]
+    FrameTooLargeForApi {
+        /// As sent.
+        api_key: i16,
+        /// Its size.
+        bytes: usize,
+    },
     /// An API that was not advertised.
     #[error("unknown api key {key}, version {version}")]
     UnknownApi {
@@ -112,7 +120,7 @@ impl CloseCause {
         match self {
             Self::ByClient => "client",
             Self::WithinFrame { .. } => "within_frame",
-            Self::Frame(_) => "bad_frame",
+            Self::Frame(_) | Self::FrameTooLargeForApi { .. } => "bad_frame",
             Self::FrameShorterThanHeader { .. } => "short_frame",
             Self::UnknownApi { .. } => "unknown_api",
             Self::UnsupportedVersion { .. } => "unsupported_version",
@@ -133,6 +141,7 @@ impl CloseCause {
             Self::ByClient | Self::Idle { .. } | Self::Socket(_) | Self::Stopping => true,
             Self::WithinFrame { .. }
             | Self::Frame(_)
+            | Self::FrameTooLargeForApi { .. }
             | Self::FrameShorterThanHeader { .. }
             | Self::UnknownApi { .. }
             | Self::UnsupportedVersion { .. }

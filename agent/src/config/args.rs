@@ -1,0 +1,167 @@
+//! The command line. Every flag is text here; `resolve` gives it its meaning together with the other
+//! sources.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use super::Setting;
+
+const ABOUT: &str = "A Kafka-compatible broker that keeps everything in one folder or bucket.";
+
+const LONG_ABOUT: &str = "\
+Floe is a Kafka-compatible broker without disks: unmodified Kafka clients write to and read from it,
+and everything durable lies in one folder or one S3-compatible bucket.
+
+  floe                                  a broker on 127.0.0.1:9092 over ./floe-data
+  floe --store s3://my-bucket           the same over a bucket, keys from AWS_* variables
+  floe --listen 0.0.0.0:9092            reachable from other machines";
+
+const AFTER_HELP: &str = "\
+Each setting is looked for in this order: flag, environment variable, floe.toml, default. In floe.toml
+the names are those of the flags without dashes in front; `set` is a table:
+
+  store = \"s3://my-bucket\"
+  listen = [\"127.0.0.1:9092\", \"outside=0.0.0.0:9093\"]
+  [set]
+  \"num.partitions\" = 4
+
+Stores: file:PATH, s3://BUCKET[/PREFIX], memory: (lost when the process ends). S3 keys and endpoint come
+from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT (and AWS_ALLOW_HTTP=true for an
+endpoint without TLS).
+
+SIGTERM and Ctrl-C finish what was begun, write what waits, and exit with 0. Exit codes: 2 for an error
+of use, 1 for one at run time, each with one line that says what is wrong.";
+
+/// `floe` and what follows it.
+#[derive(Parser, Debug)]
+#[command(
+    name = "floe",
+    version,
+    about = ABOUT,
+    long_about = LONG_ABOUT,
+    after_long_help = AFTER_HELP,
+    args_conflicts_with_subcommands = true,
+    max_term_width = 100
+)]
+pub struct CommandLine {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    args: Args,
+}
+
+/// What to do.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Run a broker (also what plain `floe` does)
+    #[command(after_long_help = AFTER_HELP)]
+    Start(Args),
+}
+
+impl CommandLine {
+    /// The flags of `floe start`, or of plain `floe`.
+    #[must_use]
+    pub fn into_args(self) -> Args {
+        match self.command {
+            Some(Command::Start(args)) => args,
+            None => self.args,
+        }
+    }
+}
+
+/// The flags of `floe start`.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct Args {
+    /// Where everything is kept [default: file:./floe-data]
+    ///
+    /// file:PATH, s3://BUCKET[/PREFIX] or memory:. One store is one cluster.
+    /// [env: FLOE_STORE]
+    #[arg(long, value_name = "URL")]
+    store: Option<String>,
+
+    /// A Kafka listener; may be repeated [default: 127.0.0.1:9092]
+    ///
+    /// Several listeners serve clients inside and outside of a network; names tell them apart. Port 0
+    /// takes any free one. [env: FLOE_LISTEN, with commas between]
+    #[arg(long, value_name = "[NAME=]HOST:PORT")]
+    listen: Vec<String>,
+
+    /// What clients of a listener are told to connect to
+    ///
+    /// [default: the listener; for one on all interfaces (0.0.0.0), the address the client came in on].
+    /// Needed where clients reach the broker under another address, as through a port mapping.
+    /// [env: FLOE_ADVERTISE, with commas between]
+    #[arg(long, value_name = "[NAME=]HOST:PORT")]
+    advertise: Vec<String>,
+
+    /// The zone of this process, told to clients as its rack [default: none]
+    ///
+    /// [env: FLOE_ZONE]
+    #[arg(long, value_name = "NAME")]
+    zone: Option<String>,
+
+    /// What buffers and caches may take in all
+    ///
+    /// [default: a quarter of the container's or machine's memory, at most 320MiB]. Past it sockets are
+    /// not read until there is room; nothing is dropped. At least 64MiB. [env: FLOE_MEMORY_LIMIT]
+    #[arg(long, value_name = "SIZE")]
+    memory_limit: Option<String>,
+
+    /// Where /livez, /readyz and /metrics are served [default: 127.0.0.1:9080]
+    ///
+    /// [env: FLOE_HTTP]
+    #[arg(long, value_name = "HOST:PORT")]
+    http: Option<String>,
+
+    /// Write waiting records to the store at this many bytes [default: 8MiB]
+    ///
+    /// Larger segments mean fewer requests to the store; 64KiB to 64MiB. [env: FLOE_FLUSH_SIZE]
+    #[arg(long, value_name = "SIZE")]
+    flush_size: Option<String>,
+
+    /// Write waiting records to the store at this age [default: 250ms, on a folder a few ms]
+    ///
+    /// Shorter means quicker acknowledgements and more requests to the store: at 250ms four a second
+    /// while records come in. 0ms to 10s. [env: FLOE_FLUSH_INTERVAL]
+    #[arg(long, value_name = "TIME")]
+    flush_interval: Option<String>,
+
+    /// What is logged: error, warn, info, debug, trace, or by module [default: info]
+    ///
+    /// [env: FLOE_LOG]
+    #[arg(long, value_name = "LEVEL")]
+    log: Option<String>,
+
+    /// A broker setting under Kafka's name; may be repeated
+    ///
+    /// Such as auto.create.topics.enable=false, num.partitions=4, message.max.bytes, log.retention.ms,
+    /// default.replication.factor. Unknown names are refused. [env: FLOE_SET, with commas between]
+    #[arg(long, value_name = "NAME=VALUE")]
+    set: Vec<String>,
+
+    /// A settings file [default: floe.toml, if there is one]
+    ///
+    /// [env: FLOE_CONFIG]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+impl Args {
+    /// What was given for `setting`; nothing if the flag is absent.
+    pub(crate) fn values(&self, setting: Setting) -> Vec<String> {
+        let one = |value: &Option<String>| value.iter().cloned().collect();
+        match setting {
+            Setting::Store => one(&self.store),
+            Setting::Listen => self.listen.clone(),
+            Setting::Advertise => self.advertise.clone(),
+            Setting::Zone => one(&self.zone),
+            Setting::MemoryLimit => one(&self.memory_limit),
+            Setting::Http => one(&self.http),
+            Setting::FlushSize => one(&self.flush_size),
+            Setting::FlushInterval => one(&self.flush_interval),
+            Setting::Log => one(&self.log),
+            Setting::Set => self.set.clone(),
+        }
+    }
+}

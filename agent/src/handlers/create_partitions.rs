@@ -1,0 +1,128 @@
+//! CreatePartitions (KIP-195): a topic's partitions can only become more. Codes and words are those of
+//! Kafka 4.2's controller.
+
+use std::collections::BTreeSet;
+
+use floe_metadata::api::{RequestError, Topic};
+use floe_protocol::error_code::ErrorCode;
+use floe_protocol::messages::create_partitions::{
+    CreatePartitionsRequest, CreatePartitionsResponse, CreatePartitionsTopic,
+    CreatePartitionsTopicResult,
+};
+use floe_protocol::str::Str;
+use futures::StreamExt as _;
+use futures::stream;
+use tokio::time::Instant;
+
+use super::change::{deadline, settle};
+use super::create_topics::check_assigned;
+use super::{Context, Handler, Refuse};
+use crate::error::Failure;
+
+/// Topics of one request that grow at once.
+const CHANGES_MAX: usize = 64;
+
+impl Handler for CreatePartitionsRequest {
+    async fn handle(self, context: &Context) -> CreatePartitionsResponse {
+        let deadline = deadline(self.timeout_ms);
+        let mut seen = BTreeSet::new();
+        let twice: BTreeSet<&str> = self
+            .topics
+            .iter()
+            .map(|topic| topic.name.as_str())
+            .filter(|name| !seen.insert(*name))
+            .collect();
+        let mut answered = BTreeSet::new();
+        let distinct = self.topics.iter().filter(|topic| answered.insert(topic.name.as_str()));
+        let results = stream::iter(distinct)
+            .map(|topic| {
+                let is_twice = twice.contains(topic.name.as_str());
+                one(topic, is_twice, self.validate_only, deadline, context)
+            })
+            .buffered(CHANGES_MAX)
+            .collect()
+            .await;
+        CreatePartitionsResponse { throttle_time_ms: 0, results }
+    }
+}
+
+impl Refuse for CreatePartitionsRequest {
+    fn refuse(&self, _version: i16, code: ErrorCode) -> Option<CreatePartitionsResponse> {
+        let failure = Failure::new(code, code.message());
+        let results = self.topics.iter().map(|topic| result(topic, Err(failure.clone())));
+        Some(CreatePartitionsResponse { throttle_time_ms: 0, results: results.collect() })
+    }
+}
+
+async fn one(
+    wanted: &CreatePartitionsTopic,
+    is_twice: bool,
+    validate_only: bool,
+    deadline: Instant,
+    context: &Context,
+) -> CreatePartitionsTopicResult {
+    if is_twice {
+        let failure = Failure::new(ErrorCode::InvalidRequest, "Duplicate topic name.");
+        return result(wanted, Err(failure));
+    }
+    let Some(topic) = context.broker.view.topic_by_name(&wanted.name) else {
+        return result(wanted, Err(RequestError::UnknownTopic.into()));
+    };
+    let outcome = match check(wanted, &topic, context.broker.node_id) {
+        Ok(()) if validate_only => Ok(()),
+        Ok(()) => raise(&topic, wanted.count, deadline, context).await,
+        Err(failure) => Err(failure),
+    };
+    result(wanted, outcome)
+}
+
+fn check(wanted: &CreatePartitionsTopic, topic: &Topic, node_id: i32) -> Result<(), Failure> {
+    let have = topic.partition_count;
+    if wanted.count <= have {
+        return Err(RequestError::PartitionCountNotRaised { have, asked: wanted.count }.into());
+    }
+    let Some(assignments) = &wanted.assignments else { return Ok(()) };
+    let additional = wanted.count - have;
+    if i32::try_from(assignments.len()) != Ok(additional) {
+        let message = format!(
+            "Attempted to add {additional} additional partition(s), but only {} assignment(s) were specified.",
+            assignments.len()
+        );
+        return Err(Failure::new(ErrorCode::InvalidReplicaAssignment, message));
+    }
+    assignments.iter().try_for_each(|assignment| check_assigned(&assignment.broker_ids, node_id))
+}
+
+async fn raise(
+    topic: &Topic,
+    count: i32,
+    deadline: Instant,
+    context: &Context,
+) -> Result<(), Failure> {
+    let metadata = &context.broker.metadata;
+    settle(context, deadline, async |in_doubt| {
+        match metadata.create_partitions(topic.id, count).await {
+            Ok((_, revision)) => Ok(((), Some(revision))),
+            // An attempt whose answer was lost did it.
+            Err(RequestError::PartitionCountNotRaised { have, asked })
+                if in_doubt && have == asked =>
+            {
+                Ok(((), None))
+            }
+            Err(error) => Err(error),
+        }
+    })
+    .await
+}
+
+fn result(
+    wanted: &CreatePartitionsTopic,
+    outcome: Result<(), Failure>,
+) -> CreatePartitionsTopicResult {
+    let failure = outcome.err();
+    CreatePartitionsTopicResult {
+        name: wanted.name.clone(),
+        error_code: failure.as_ref().map_or(ErrorCode::None, |failure| failure.code).code(),
+        error_message: failure.map(|failure| Str::from(failure.message)),
+    }
+}
