@@ -1,3 +1,8 @@
 //! Objects: names, the segment format, polite access to the store and the block cache.
 
+pub mod cache;
+pub mod clock;
+pub mod error;
+pub mod key;
 pub mod segment;
+pub mod store;

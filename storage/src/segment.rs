@@ -9,11 +9,31 @@
 //! An [`Index`] describes the body: per extent its place, per batch what a commit must know. The same
 //! index travels in the commit request, so that metadata never reads the object.
 
+mod crc;
+pub mod footer;
+pub mod index;
+pub mod payload;
+pub mod reader;
+pub mod writer;
+
 use std::fmt;
 
+use bytes::Bytes;
+use floe_protocol::checksum;
 use floe_protocol::types::{
     Offset, ProducerEpoch, ProducerId, Sequence, TimestampMs, TopicPartition,
 };
+
+pub use footer::{Footer, FooterError};
+pub use index::IndexError;
+pub use payload::Payload;
+pub use reader::{ReadError, TailError};
+pub use writer::{SealedSegment, Writer};
+
+/// Bytes of the header at the start of every segment; the body follows.
+pub const HEADER_BYTES: u64 = footer::HEADER_BYTES as u64;
+/// Bytes of the footer at the end of every segment.
+pub const FOOTER_BYTES: u64 = footer::FOOTER_BYTES as u64;
 
 /// Name of a segment, unique in a lineage without randomness: metadata hands out write epochs and
 /// incarnations, an agent counts.
@@ -30,7 +50,11 @@ pub struct SegmentId {
 
 impl fmt::Display for SegmentId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:08x}-{:08x}-{:016x}", self.write_epoch, self.incarnation, self.counter)
+        write!(
+            f,
+            "{:08x}-{:08x}-{:016x}",
+            self.write_epoch, self.incarnation, self.counter
+        )
     }
 }
 
@@ -68,13 +92,29 @@ impl IndexExtent {
     /// Bytes of all batches together.
     #[must_use]
     pub fn length_bytes(&self) -> u64 {
-        self.batches.iter().map(|batch| u64::from(batch.length_bytes)).sum()
+        self.batches
+            .iter()
+            .map(|batch| u64::from(batch.length_bytes))
+            .sum()
     }
 
-    /// Records of all batches together.
+    /// Offsets of all batches together.
     #[must_use]
     pub fn record_count(&self) -> u64 {
-        self.batches.iter().map(|batch| u64::from(batch.record_count)).sum()
+        self.batches
+            .iter()
+            .map(|batch| u64::from(batch.record_count))
+            .sum()
+    }
+
+    /// Whether `bytes`, the whole extent in pieces, are those the writer wrote.
+    #[must_use]
+    pub fn matches(&self, bytes: &[Bytes]) -> bool {
+        let length: u64 = bytes.iter().map(|piece| piece.len() as u64).sum();
+        let crc = bytes
+            .iter()
+            .fold(0, |crc, piece| checksum::crc32c_append(crc, piece));
+        length == self.length_bytes() && crc == self.crc
     }
 }
 

@@ -1,0 +1,259 @@
+//! Builds a segment from batches in any order of partitions. On the path of every produced byte:
+//! batches of 4 KiB and more are passed on as they are, only smaller ones are copied together, and no
+//! byte that came with a CRC is looked at again.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use floe_protocol::checksum;
+use floe_protocol::record_batch::{BatchHeader, CRC_START_BYTES};
+use floe_protocol::types::{Offset, TimestampMs, TopicPartition};
+
+use super::crc::combine;
+use super::footer::{self, Footer};
+use super::{FOOTER_BYTES, HEADER_BYTES, Index, IndexBatch, IndexExtent, Payload, SegmentId};
+
+/// From this size on a batch is referenced instead of copied. Below it a reference would cost more
+/// than the copy: it pins the whole read buffer the batch came in, and a PUT has one more piece.
+const REFERENCED_FROM_BYTES: usize = 4096;
+
+/// Collects batches and seals them into one object.
+#[derive(Debug)]
+pub struct Writer {
+    id: SegmentId,
+    level: u8,
+    created_ms: TimestampMs,
+    /// In order of arrival.
+    pushed: Vec<Pushed>,
+    body_bytes: u64,
+}
+
+#[derive(Debug)]
+struct Pushed {
+    partition: TopicPartition,
+    batch: IndexBatch,
+    /// The producer's CRC, over all from byte 21.
+    crc: u32,
+    base_offset: Option<Offset>,
+    bytes: Bytes,
+}
+
+/// A finished segment: what to PUT and what to commit.
+#[derive(Clone, Debug)]
+pub struct SealedSegment {
+    /// Its name.
+    pub id: SegmentId,
+    /// 0 as ingested, 1 and up merged.
+    pub level: u8,
+    /// What lies where.
+    pub index: Arc<Index>,
+    /// The whole object.
+    pub payload: Payload,
+    /// Bytes of the whole object.
+    pub size_bytes: u64,
+}
+
+impl Writer {
+    /// An empty segment.
+    #[must_use]
+    pub const fn new(id: SegmentId, level: u8, created_ms: TimestampMs) -> Self {
+        Self {
+            id,
+            level,
+            created_ms,
+            pushed: Vec::new(),
+            body_bytes: 0,
+        }
+    }
+
+    /// Adds a batch, after all batches of its partition that were added before. `base_offset` is the
+    /// batch's final offset, which `bytes` hold already; `None` exactly at level 0, where offsets do
+    /// not exist yet. `header` is that of `bytes` and was checked against their CRC.
+    ///
+    /// # Panics
+    /// When `header` is not that of `bytes`, or `base_offset` does not suit the level or goes back
+    /// within a partition: the segment would not say what it holds.
+    pub fn push(
+        &mut self,
+        partition: TopicPartition,
+        header: &BatchHeader,
+        bytes: Bytes,
+        base_offset: Option<Offset>,
+    ) {
+        assert_eq!(
+            header.size_bytes(),
+            bytes.len(),
+            "the header of another batch"
+        );
+        assert_eq!(
+            base_offset.is_none(),
+            self.level == 0,
+            "offsets exist from level 1 on"
+        );
+        self.body_bytes += bytes.len() as u64;
+        self.pushed.push(Pushed {
+            partition,
+            batch: IndexBatch {
+                length_bytes: u32::try_from(bytes.len()).expect("a batch's length is an i32"),
+                record_count: header.offset_count(),
+                attributes: header.attributes.0,
+                base_timestamp_ms: header.base_timestamp_ms,
+                max_timestamp_ms: header.max_timestamp_ms,
+                producer_id: header.producer_id,
+                producer_epoch: header.producer_epoch,
+                base_sequence: header.base_sequence,
+            },
+            crc: header.crc,
+            base_offset,
+            bytes,
+        });
+    }
+
+    /// Bytes so far, without the index.
+    #[must_use]
+    pub const fn size_bytes(&self) -> u64 {
+        HEADER_BYTES + self.body_bytes + FOOTER_BYTES
+    }
+
+    /// Batches so far.
+    #[must_use]
+    pub const fn batch_count(&self) -> usize {
+        self.pushed.len()
+    }
+
+    /// Whether nothing was added yet.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.pushed.is_empty()
+    }
+
+    /// Sorts the batches by topic id and partition, keeping their order within a partition, and
+    /// finishes the object. [`SealedSegment::index`] has the same order.
+    #[must_use]
+    pub fn seal(mut self) -> SealedSegment {
+        // Stable: the order of arrival within a partition is the order of its records.
+        self.pushed.sort_by_key(|pushed| pushed.partition);
+        let mut pieces = Pieces::new(&self.pushed);
+        let mut head = Vec::with_capacity(footer::HEADER_BYTES);
+        footer::encode_header(self.id, self.created_ms, &mut head);
+        pieces.copy(&head);
+        let mut index = Index::default();
+        let mut position_bytes = HEADER_BYTES;
+        for pushed in self.pushed {
+            add_to_index(&mut index, &pushed, position_bytes);
+            position_bytes += u64::from(pushed.batch.length_bytes);
+            pieces.add(pushed.bytes);
+        }
+        let mut tail = index.encode();
+        let footer = Footer {
+            id: self.id,
+            level: self.level,
+            created_ms: self.created_ms,
+            index_position_bytes: position_bytes,
+            index_length_bytes: u32::try_from(tail.len()).expect("an index is below 4 GiB"),
+            index_crc: checksum::crc32c(&tail),
+            extent_count: u32::try_from(index.extents.len()).expect("fewer than its bytes"),
+            batch_count: u32::try_from(index.batch_count()).expect("fewer than its bytes"),
+            record_count: index.extents.iter().map(IndexExtent::record_count).sum(),
+        };
+        footer.encode(&mut tail);
+        let payload = pieces.finish(tail);
+        SealedSegment {
+            id: self.id,
+            level: self.level,
+            index: Arc::new(index),
+            size_bytes: payload.size_bytes(),
+            payload,
+        }
+    }
+}
+
+/// Appends a batch to the extent of its partition, or begins the next extent: for another partition,
+/// or where the offsets have a hole.
+fn add_to_index(index: &mut Index, pushed: &Pushed, position_bytes: u64) {
+    let length_bytes = u64::from(pushed.batch.length_bytes);
+    let crc = batch_crc(pushed);
+    if let Some(extent) = index.extents.last_mut()
+        && extent.partition == pushed.partition
+    {
+        let next = extent
+            .base_offset
+            .map(|base| base + extent.record_count().cast_signed());
+        assert!(
+            next <= pushed.base_offset,
+            "offsets of {} go back",
+            pushed.partition
+        );
+        if next == pushed.base_offset {
+            extent.crc = combine(extent.crc, crc, length_bytes);
+            extent.batches.push(pushed.batch);
+            return;
+        }
+    }
+    index.extents.push(IndexExtent {
+        partition: pushed.partition,
+        position_bytes,
+        crc,
+        base_offset: pushed.base_offset,
+        batches: vec![pushed.batch],
+    });
+}
+
+/// The CRC of the whole batch. The producer's covers all but the first bytes, among them those that
+/// change when offsets are assigned.
+fn batch_crc(pushed: &Pushed) -> u32 {
+    let bytes = &pushed.bytes;
+    if bytes.len() < REFERENCED_FROM_BYTES {
+        return checksum::crc32c(bytes);
+    }
+    let head = bytes.get(..CRC_START_BYTES).unwrap_or_default();
+    combine(
+        checksum::crc32c(head),
+        pushed.crc,
+        (bytes.len() - head.len()) as u64,
+    )
+}
+
+/// The pieces of the payload under construction.
+struct Pieces {
+    chunks: Vec<Bytes>,
+    /// Small batches not yet in a chunk.
+    small: Vec<u8>,
+}
+
+impl Pieces {
+    fn new(pushed: &[Pushed]) -> Self {
+        let is_large = |pushed: &&Pushed| pushed.bytes.len() >= REFERENCED_FROM_BYTES;
+        let large = pushed.iter().filter(is_large).count();
+        Self {
+            chunks: Vec::with_capacity(2 * large + 1),
+            small: Vec::new(),
+        }
+    }
+
+    fn copy(&mut self, bytes: &[u8]) {
+        self.small.extend_from_slice(bytes);
+    }
+
+    fn add(&mut self, bytes: Bytes) {
+        if bytes.len() < REFERENCED_FROM_BYTES {
+            self.small.extend_from_slice(&bytes);
+            return;
+        }
+        self.cut();
+        self.chunks.push(bytes);
+    }
+
+    fn cut(&mut self) {
+        if !self.small.is_empty() {
+            self.chunks
+                .push(Bytes::from(std::mem::take(&mut self.small)));
+        }
+    }
+
+    fn finish(mut self, tail: Vec<u8>) -> Payload {
+        self.copy(&tail);
+        self.cut();
+        Payload::new(self.chunks)
+    }
+}
