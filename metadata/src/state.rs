@@ -84,8 +84,6 @@ pub struct StateConfig {
     /// After how long without a batch a producer is forgotten in a partition
     /// (`producer.id.expiration.ms`). Default 1 day.
     pub producer_id_expiration_ms: TimestampMs,
-    /// How long the id of a deleted topic is remembered, to recognise repeats. Default 1 day.
-    pub deleted_topics_kept_ms: TimestampMs,
     /// How far one command may move cluster time forward, so that one wrong clock does not expire the
     /// world at a stroke. After a long pause time catches up over as many commands. Default 1 hour.
     pub clock_step_ms_max: TimestampMs,
@@ -103,7 +101,6 @@ impl Default for StateConfig {
             replay_commits_max: 10_000,
             replay_batches_max: 500_000,
             producer_id_expiration_ms: 24 * HOUR_MS,
-            deleted_topics_kept_ms: 24 * HOUR_MS,
             clock_step_ms_max: HOUR_MS,
             partitions_max: 1_000_000,
         }

@@ -77,7 +77,11 @@ impl State {
         if let Some(slot) = self.topics.by_id(new.id) {
             return Ok((Arc::clone(&slot.topic), self.counters.revision));
         }
-        if self.topics.is_deleted(new.id) {
+        if self
+            .topics
+            .was_used(new.id)
+            .expect("missing rows were admitted")
+        {
             return Err(RequestError::UnknownTopic);
         }
         if self.topics.by_name(&new.name).is_some() {
@@ -139,20 +143,25 @@ impl State {
         id: TopicId,
         writes: &mut WriteSet,
     ) -> Result<Revision, RequestError> {
-        if self.topics.is_deleted(id) {
-            return Ok(self.counters.revision);
-        }
-        let slot = self
-            .topics
-            .remove(id, self.counters.now_ms)
-            .ok_or(RequestError::UnknownTopic)?;
+        let Some(slot) = self.topics.remove(id) else {
+            let was_used = self
+                .topics
+                .was_used(id)
+                .expect("missing rows were admitted");
+            return if was_used {
+                Ok(self.counters.revision)
+            } else {
+                Err(RequestError::UnknownTopic)
+            };
+        };
         writes.delete(RowKey::topic(id));
         writes.put(
             RowKey::deleted_topic(id),
             topic::encode_deleted(self.counters.now_ms),
         );
-        for chunk in 0..slot.chunks() {
+        for chunk in slot.head_rows() {
             writes.delete(RowKey::heads(id, chunk));
+            self.counters.head_rows -= 1;
         }
         writes.events.push(WatchEvent::TopicDeleted(id));
         Ok(self.counters.revision)

@@ -49,8 +49,8 @@ pub enum Command {
         /// How many partitions it shall have in all; more than it has.
         count: PartitionIndex,
     },
-    /// Deletes a topic with all its records. Answered by [`Reply::TopicDeleted`]; a repeat within
-    /// `StateConfig::deleted_topics_kept_ms` is answered with success, later ones with `UnknownTopic`.
+    /// Deletes a topic with all its records. Answered by [`Reply::TopicDeleted`]. Ids of deleted topics
+    /// are remembered for ever, so a repeat succeeds; `UnknownTopic` is for ids that never were.
     DeleteTopic(TopicId),
 
     // The log.

@@ -11,7 +11,7 @@ use super::counters::Counters;
 use super::id_blocks::IdBlocks;
 use super::partitions::{PackedExtent, Partition};
 use super::producer::{PastBatch, ProducerState, Verdict};
-use super::producers::{ProducerKey, Producers};
+use super::producers::{ProducerKey, Producers, Seat};
 use super::rows::RowKey;
 use super::rows::head::Head;
 use super::rows::segment::{
@@ -172,6 +172,8 @@ struct Home {
     slot: SlotId,
     partition: TopicPartition,
     created_ms: TimestampMs,
+    /// Whether producer states of the topic may be in rows.
+    has_producer_rows: bool,
 }
 
 impl Committing<'_> {
@@ -186,6 +188,7 @@ impl Committing<'_> {
             slot: slot_id,
             partition: extent.partition,
             created_ms,
+            has_producer_rows: slot.has_producer_rows,
         };
         let Some(partition) = slot.partition_mut(index) else {
             return;
@@ -301,25 +304,19 @@ impl Committing<'_> {
         has_room: bool,
         batch: &IndexBatch,
     ) -> Outcome {
-        let id = batch.producer_id;
+        let IndexBatch {
+            producer_id: id,
+            producer_epoch: epoch,
+            base_sequence,
+            ..
+        } = *batch;
         let key = ProducerKey {
             id,
             slot: home.slot,
             partition: home.partition.partition,
         };
         let seat = self.producers.find(&key);
-        assert!(
-            seat.is_some() || !self.counters.may_have_row(id),
-            "missing rows were admitted"
-        );
-        let now_ms = self.counters.now_ms;
-        let state = seat
-            .and_then(|seat| self.producers.get(seat))
-            .map(|it| it.state);
-        let expiration_ms = self.config.producer_id_expiration_ms;
-        let state = state.filter(|state| !state.is_expired(now_ms, expiration_ms));
-        let state = state.unwrap_or(ProducerState::UNKNOWN);
-        let begins = match state.judge(batch, || self.may_have_expired(home, id)) {
+        let begins = match self.judge(home, seat, batch) {
             Verdict::Continues => false,
             Verdict::Begins => true,
             Verdict::Refused(rejection) => return Outcome::Rejected(rejection),
@@ -337,19 +334,15 @@ impl Committing<'_> {
         if !has_room {
             return Outcome::Rejected(BatchRejection::OffsetsExhausted);
         }
-        let epoch = batch.producer_epoch;
-        let base_sequence = batch.base_sequence;
-        let seat =
-            seat.unwrap_or_else(|| self.producers.insert(key, ProducerState::UNKNOWN, false));
-        if let Some(resident) = self.producers.get_mut(seat) {
+        let unknown = ProducerState::UNKNOWN;
+        let seat = seat.unwrap_or_else(|| self.producers.insert(key, unknown, false));
+        if let Some(resident) = self.producers.change(seat, self.commit) {
             if begins {
                 resident.state = ProducerState::begin(epoch, base_sequence);
             }
-            resident
-                .state
-                .append(PastBatch::of(batch, next_offset), now_ms);
+            let past = PastBatch::of(batch, next_offset);
+            resident.state.append(past, self.counters.now_ms);
         }
-        self.producers.mark_unsaved(seat, self.commit);
         Outcome::Accepted {
             count: batch.record_count,
             max_timestamp_ms: batch.max_timestamp_ms,
@@ -359,6 +352,28 @@ impl Committing<'_> {
                 base_sequence,
                 begins,
             }),
+        }
+    }
+
+    fn judge(&self, home: Home, seat: Option<Seat>, batch: &IndexBatch) -> Verdict {
+        let id = batch.producer_id;
+        let Some(resident) = seat.and_then(|seat| self.producers.get(seat)) else {
+            let may_have_row = home.has_producer_rows && self.counters.may_have_row(id);
+            assert!(!may_have_row, "missing rows were admitted");
+            return ProducerState::UNKNOWN.judge(batch, || self.may_have_expired(home, id));
+        };
+        let expiration_ms = self.config.producer_id_expiration_ms;
+        if resident.state.is_unknown() {
+            resident
+                .state
+                .judge(batch, || self.may_have_expired(home, id))
+        } else if resident
+            .state
+            .is_expired(self.counters.now_ms, expiration_ms)
+        {
+            ProducerState::UNKNOWN.judge(batch, || true)
+        } else {
+            resident.state.judge(batch, || false)
         }
     }
 

@@ -23,6 +23,10 @@ pub(super) struct Counters {
     pub(super) write_epoch: u32,
     pub(super) lowest_accepted: u32,
     pub(super) leader_epoch: LeaderEpoch,
+    /// Topics that exist; they and the head rows are counted so that a lost row is noticed.
+    pub(super) topics: u64,
+    /// Rows of heads.
+    pub(super) head_rows: u64,
     /// The first producer id that was not handed out.
     pub(super) next_producer_id: ProducerId,
     /// No id that had been handed out at the time and is not below this has a producer row.
@@ -42,6 +46,8 @@ impl Default for Counters {
             write_epoch: 1,
             lowest_accepted: 1,
             leader_epoch: 0,
+            topics: 0,
+            head_rows: 0,
             next_producer_id: 0,
             paged_end: 0,
             foreign_start: ProducerId::MAX,
@@ -83,9 +89,11 @@ impl Counters {
         put_u32(&mut out, self.write_epoch);
         put_u32(&mut out, self.lowest_accepted);
         put_i64(&mut out, i64::from(self.leader_epoch));
-        put_i64(&mut out, self.next_producer_id);
-        put_i64(&mut out, self.paged_end);
-        put_i64(&mut out, self.foreign_start);
+        put_u64(&mut out, self.topics);
+        put_u64(&mut out, self.head_rows);
+        put_u64(&mut out, self.next_producer_id.cast_unsigned());
+        put_u64(&mut out, self.paged_end.cast_unsigned());
+        put_u64(&mut out, self.foreign_start.cast_unsigned());
         out
     }
 
@@ -100,14 +108,14 @@ impl Counters {
             write_epoch: reader.u32()?,
             lowest_accepted: reader.u32()?,
             leader_epoch: reader.i64()?.try_into().map_err(|_| RowError::OutOfRange)?,
-            next_producer_id: reader.i64()?,
-            paged_end: reader.i64()?,
-            foreign_start: reader.i64()?,
+            topics: reader.u64()?,
+            head_rows: reader.u64()?,
+            next_producer_id: reader.natural()?,
+            paged_end: reader.natural()?,
+            foreign_start: reader.natural()?,
         };
         reader.finish()?;
-        if counters.checkpoint > counters.commits
-            || counters.lowest_accepted > counters.write_epoch
-            || counters.next_producer_id < 0
+        if counters.checkpoint > counters.commits || counters.lowest_accepted > counters.write_epoch
         {
             return Err(RowError::OutOfRange);
         }

@@ -25,9 +25,6 @@ impl State {
             (topic.replication_factor, &topic.configs, topic.created_ms).hash(&mut hasher);
             slot.partitions.hash(&mut hasher);
         }
-        for deleted in self.topics.deleted() {
-            deleted.hash(&mut hasher);
-        }
         for entry in self.segments.entries() {
             (entry.id, entry.batches_until).hash(&mut hasher);
         }

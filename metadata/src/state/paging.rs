@@ -12,25 +12,32 @@ use super::commit::reply_of;
 use super::producer::ProducerState;
 use super::producers::ProducerKey;
 use super::recovery::DamagedState;
-use super::rows::{Place, RowKey, producer};
-use crate::api::CommitRequest;
+use super::rows::{Place, RowKey, producer, topic};
+use crate::api::{CommitRequest, NewTopic};
 
 impl State {
-    /// The rows that must be admitted before `command` is applied; none for most commands. In key order.
+    /// The rows that must be admitted before `command` is applied, in key order; none for most commands.
     ///
-    /// Only what happened up to the last [`Self::seal`] counts for what the engine must show: read them
-    /// after that batch was submitted, admit them before the next `seal`.
+    /// May be asked for a whole group of commands before the first of them is applied. The rows are to be
+    /// read after the batch of the last [`Self::seal`] was submitted, and admitted before the next `seal`.
     #[must_use]
     pub fn missing(&self, command: &Command) -> Vec<RowKey> {
         match command {
             Command::Commit(request) => self.missing_for(request),
+            Command::CreateTopic(NewTopic { id, .. }) | Command::DeleteTopic(id) => {
+                let is_known = self.topics.slot_id(*id).is_some();
+                let is_known = is_known || self.topics.was_used(*id).is_some();
+                if is_known {
+                    Vec::new()
+                } else {
+                    vec![RowKey::deleted_topic(*id)]
+                }
+            }
             Command::Register
             | Command::RaiseWriteEpoch { .. }
             | Command::RaiseLowestAccepted { .. }
             | Command::RaiseLeaderEpoch { .. }
-            | Command::CreateTopic(_)
             | Command::CreatePartitions { .. }
-            | Command::DeleteTopic(_)
             | Command::MoveLogStart(_)
             | Command::AllocateProducerIds => Vec::new(),
         }
@@ -57,6 +64,13 @@ impl State {
                 slot_id = self.topics.slot_id(partition.topic);
             }
             let Some(slot) = slot_id else { continue };
+            if !self
+                .topics
+                .slot(slot)
+                .is_some_and(|slot| slot.has_producer_rows)
+            {
+                continue;
+            }
             let mut last = None;
             for batch in extent.batches.iter().filter(|batch| batch.producer_id >= 0) {
                 let id = batch.producer_id;
@@ -103,6 +117,12 @@ impl State {
                 (Place::Segment { commit }, Some(row)) => {
                     reply_of(&row).map_err(damaged)?;
                     self.segments.remember(commit, row);
+                }
+                (Place::DeletedTopic(id), row) => {
+                    if let Some(row) = &row {
+                        topic::decode_deleted(row).map_err(damaged)?;
+                    }
+                    self.topics.admit_unused(id, row.is_some());
                 }
                 (Place::Producer { id, partition }, row) => {
                     let state = match row {

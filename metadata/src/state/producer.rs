@@ -228,6 +228,18 @@ impl ProducerState {
             return None;
         }
         let first = self.batches().next()?;
+        let taken = |batches: &mut dyn Iterator<Item = PastBatch>| {
+            batches.map(|past| i64::from(past.count)).sum::<i64>()
+        };
+        let after = taken(
+            &mut row
+                .batches()
+                .filter(|past| past.base_offset >= first.base_offset),
+        );
+        if turn(row.last_sequence, -after) != turn(self.last_sequence, -taken(&mut self.batches()))
+        {
+            return None;
+        }
         let older: Vec<_> = row
             .batches()
             .filter(|past| past.base_offset < first.base_offset)

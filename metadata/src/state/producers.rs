@@ -98,11 +98,26 @@ impl Producers {
         self.slab.get_mut(piece)?.get_mut(place)
     }
 
-    /// A state to look at or to change, which marks it as used.
-    pub(super) fn get_mut(&mut self, seat: Seat) -> Option<&mut Resident> {
+    /// A state that `commit` changes: counts as used, and its row lacks the change.
+    pub(super) fn change(&mut self, seat: Seat, commit: u64) -> Option<&mut Resident> {
+        let resident = self.seat_mut(seat)?.as_mut()?;
+        let was_saved = resident.unsaved_since == 0;
+        if was_saved {
+            resident.unsaved_since = commit;
+            self.unsaved.push_back((commit, seat));
+            self.unsaved_len += 1;
+        }
         let resident = self.seat_mut(seat)?.as_mut()?;
         resident.used = true;
         Some(resident)
+    }
+
+    /// A state whose beginning is in a row that was read now.
+    pub(super) fn partial_mut(&mut self, key: &ProducerKey) -> Option<&mut Resident> {
+        let seat = self.find(key)?;
+        self.seat_mut(seat)?
+            .as_mut()
+            .filter(|resident| resident.partial)
     }
 
     /// All states in memory, in no order that means anything.
@@ -148,17 +163,6 @@ impl Producers {
         let piece = self.slab.last_mut().expect("there is a piece");
         piece.push(None);
         Seat::try_from(before + piece.len() - 1).expect("fewer than 2^32 states")
-    }
-
-    /// The row of a state lacks what `commit` changed.
-    pub(super) fn mark_unsaved(&mut self, seat: Seat, commit: u64) {
-        if let Some(resident) = self.get_mut(seat)
-            && resident.unsaved_since == 0
-        {
-            resident.unsaved_since = commit;
-            self.unsaved.push_back((commit, seat));
-            self.unsaved_len += 1;
-        }
     }
 
     /// The first commit whose changes some row lacks.

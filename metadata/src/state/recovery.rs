@@ -57,6 +57,8 @@ pub enum DamagedState {
 pub struct Recovery {
     state: State,
     has_counters: bool,
+    has_id_blocks: bool,
+    head_rows: u64,
     last: Option<RowKey>,
 }
 
@@ -65,6 +67,8 @@ impl Recovery {
         Self {
             state: State::new(config),
             has_counters: false,
+            has_id_blocks: false,
+            head_rows: 0,
             last: None,
         }
     }
@@ -94,26 +98,26 @@ impl Recovery {
             }
             Place::IdBlocks => {
                 self.state.id_blocks = IdBlocks::decode(value).map_err(damaged)?;
+                self.has_id_blocks = true;
             }
             Place::Topic(id) => {
                 let topic = topic::decode(id, value).map_err(damaged)?;
                 if self.state.topics.by_name(&topic.name).is_some() {
                     return Err(DamagedState::Contradiction(key));
                 }
-                self.state.topics.insert(Arc::new(topic));
-            }
-            Place::DeletedTopic(id) => {
-                let deleted_ms = topic::decode_deleted(value).map_err(damaged)?;
-                self.state.topics.insert_deleted(id, deleted_ms);
+                self.state.topics.insert(Arc::new(topic)).has_producer_rows = true;
             }
             Place::Heads { topic, chunk } => {
                 let heads = head::decode(value).map_err(damaged)?;
+                self.head_rows += 1;
                 if !self.heads(topic, chunk, &heads) {
                     return Err(DamagedState::Contradiction(key));
                 }
             }
             Place::Segment { commit } => self.segment(&key, commit, value)?,
-            Place::Producer { .. } => return Err(DamagedState::Unasked(key)),
+            Place::Producer { .. } | Place::DeletedTopic(_) => {
+                return Err(DamagedState::Unasked(key));
+            }
         }
         self.last = Some(key);
         Ok(())
@@ -199,14 +203,12 @@ impl Recovery {
             let Some(slot) = self.state.topics.slot_id(partition.topic) else {
                 continue;
             };
-            let producers = &mut self.state.producers;
             let at = ProducerKey {
                 id,
                 slot,
                 partition: partition.partition,
             };
-            let resident = producers.find(&at).and_then(|seat| producers.get_mut(seat));
-            let Some(resident) = resident.filter(|resident| resident.partial) else {
+            let Some(resident) = self.state.producers.partial_mut(&at) else {
                 continue;
             };
             let Some(value) = value else {
@@ -237,6 +239,12 @@ impl Recovery {
                 self.state.segments.len() + 1,
             )));
         }
+        if self.state.topics.len() as u64 != counters.topics
+            || self.head_rows != counters.head_rows
+            || self.has_id_blocks != (counters.next_producer_id > 0)
+        {
+            return Err(DamagedState::Contradiction(RowKey::counters()));
+        }
         for slot in self.state.topics.iter() {
             let holes = slot
                 .partitions
@@ -249,7 +257,6 @@ impl Recovery {
                 )));
             }
         }
-        self.state.topics.sort_deleted();
         self.state.sealed = self.state.counters.clone();
         Ok(self.state)
     }
@@ -354,7 +361,7 @@ impl Replay<'_> {
         let seat = producers
             .find(&key)
             .unwrap_or_else(|| producers.insert(key, begin(), !producer.begins));
-        if let Some(resident) = producers.get_mut(seat) {
+        if let Some(resident) = producers.change(seat, self.commit) {
             if producer.begins {
                 resident.state = begin();
                 resident.partial = false;
@@ -367,6 +374,5 @@ impl Replay<'_> {
             resident.state.append(past, self.facts.time_ms);
             resident.partial &= !resident.state.is_full();
         }
-        producers.mark_unsaved(seat, self.commit);
     }
 }

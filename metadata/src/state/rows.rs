@@ -10,7 +10,6 @@
 //! | 0x01 | [`counters`](super::counters) | |
 //! | 0x02 | when blocks of producer ids were handed out | |
 //! | 0x10 | topic | topic id |
-//! | 0x11 | deleted topic | topic id |
 //! | 0x18 | heads of 64 partitions | topic id, chunk |
 //! | 0x20 | segment: index and outcome of one commit | commit |
 //! | 0x30–0x3f | groups | |
@@ -18,6 +17,7 @@
 //! | 0x50–0x5f | credentials, ACLs, quotas | |
 //! | 0x60–0x6f | compaction jobs, the registry of objects | |
 //! | 0xf0 | producer state | producer id, topic id, partition |
+//! | 0xf1 | deleted topic | topic id |
 //!
 //! Tags below 0xf0 are **resident**: recovery scans them all. Tags from 0xf0 on are **paged**: rows are
 //! read one by one when a command needs them.
@@ -38,10 +38,10 @@ use super::codec::{Reader, RowError};
 const COUNTERS: u8 = 0x01;
 const ID_BLOCKS: u8 = 0x02;
 const TOPIC: u8 = 0x10;
-const DELETED_TOPIC: u8 = 0x11;
 const HEADS: u8 = 0x18;
 const SEGMENT: u8 = 0x20;
 const PRODUCER: u8 = 0xf0;
+const DELETED_TOPIC: u8 = 0xf1;
 
 /// Key of a row in the engine.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

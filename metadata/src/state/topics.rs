@@ -3,10 +3,10 @@
 //! A slot's number lives as long as the process and is never used again, so that what refers to a
 //! deleted topic by slot can tell. Numbers are not persisted.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use floe_protocol::types::{PartitionIndex, TimestampMs, TopicId, TopicPartition};
+use floe_protocol::types::{PartitionIndex, TopicId, TopicPartition};
 use foldhash::quality::FixedState;
 use hashbrown::HashMap;
 
@@ -17,22 +17,34 @@ use crate::api::Topic;
 /// A slot's number.
 pub(super) type SlotId = u32;
 
+/// What is known of a row of heads.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+struct Chunk {
+    /// The first commit whose changes the row lacks, 0 if it lacks none.
+    unsaved_since: u64,
+    is_written: bool,
+}
+
 /// One topic.
 #[derive(Clone, Debug)]
 pub(super) struct Slot {
     pub(super) topic: Arc<Topic>,
     /// Dense, by partition index.
     pub(super) partitions: Vec<Partition>,
-    /// Per row of heads the first commit whose changes it lacks, 0 if it lacks none.
-    unsaved: Vec<u64>,
+    /// Per row of heads.
+    chunks: Vec<Chunk>,
+    /// Whether producer states of this topic may be in rows.
+    pub(super) has_producer_rows: bool,
 }
 
 impl Slot {
     fn new(topic: Arc<Topic>) -> Self {
+        let (partitions, chunks) = (Vec::new(), Vec::new());
         let mut slot = Self {
             topic,
-            partitions: Vec::new(),
-            unsaved: Vec::new(),
+            partitions,
+            chunks,
+            has_producer_rows: false,
         };
         slot.grow();
         slot
@@ -44,7 +56,8 @@ impl Slot {
         self.partitions
             .reserve_exact(count.saturating_sub(self.partitions.len()));
         self.partitions.resize_with(count, Partition::default);
-        self.unsaved.resize(count.div_ceil(HEADS_PER_ROW), 0);
+        self.chunks
+            .resize(count.div_ceil(HEADS_PER_ROW), Chunk::default());
     }
 
     pub(super) fn partition(&self, index: PartitionIndex) -> Option<&Partition> {
@@ -55,34 +68,35 @@ impl Slot {
         self.partitions.get_mut(usize::try_from(index).ok()?)
     }
 
+    fn chunk_mut(&mut self, chunk: u32) -> Option<&mut Chunk> {
+        self.chunks.get_mut(usize::try_from(chunk).ok()?)
+    }
+
     /// Marks a row of heads as lacking what `commit` changed; `true` if it lacked nothing before.
     pub(super) fn mark_unsaved(&mut self, chunk: u32, commit: u64) -> bool {
-        match usize::try_from(chunk)
-            .ok()
-            .and_then(|at| self.unsaved.get_mut(at))
-        {
-            Some(since) if *since == 0 => {
-                *since = commit;
-                true
-            }
-            _ => false,
-        }
+        let chunk = self
+            .chunk_mut(chunk)
+            .filter(|chunk| chunk.unsaved_since == 0);
+        chunk.map(|chunk| chunk.unsaved_since = commit).is_some()
     }
 
     /// Whether a row of heads lacks changes since exactly `commit`.
     pub(super) fn is_unsaved_since(&self, chunk: u32, commit: u64) -> bool {
-        usize::try_from(chunk)
+        let chunk = usize::try_from(chunk)
             .ok()
-            .and_then(|at| self.unsaved.get(at))
-            == Some(&commit)
+            .and_then(|at| self.chunks.get(at));
+        chunk.is_some_and(|chunk| chunk.unsaved_since == commit)
     }
 
     /// The heads of a row, which lacks nothing from now on.
     pub(super) fn save(&mut self, chunk: u32) -> impl ExactSizeIterator<Item = Head> {
-        let at = usize::try_from(chunk).unwrap_or(usize::MAX);
-        if let Some(since) = self.unsaved.get_mut(at) {
-            *since = 0;
+        if let Some(chunk) = self.chunk_mut(chunk) {
+            *chunk = Chunk {
+                unsaved_since: 0,
+                is_written: true,
+            };
         }
+        let at = usize::try_from(chunk).unwrap_or(usize::MAX);
         let heads = self
             .partitions
             .chunks(HEADS_PER_ROW)
@@ -93,6 +107,9 @@ impl Slot {
 
     /// Takes heads from their row; `false` if there cannot be such a row.
     pub(super) fn load(&mut self, chunk: u32, heads: &[Head]) -> bool {
+        if let Some(chunk) = self.chunk_mut(chunk) {
+            chunk.is_written = true;
+        }
         let at = usize::try_from(chunk).unwrap_or(usize::MAX);
         let Some(partitions) = self.partitions.chunks_mut(HEADS_PER_ROW).nth(at) else {
             return false;
@@ -103,9 +120,20 @@ impl Slot {
         heads.len() <= partitions.len()
     }
 
-    /// Rows that its heads take.
-    pub(super) fn chunks(&self) -> u32 {
-        u32::try_from(self.unsaved.len()).unwrap_or(u32::MAX)
+    /// Whether there is a row of these heads.
+    pub(super) fn is_written(&self, chunk: u32) -> bool {
+        let chunk = usize::try_from(chunk)
+            .ok()
+            .and_then(|at| self.chunks.get(at));
+        chunk.is_some_and(|chunk| chunk.is_written)
+    }
+
+    /// The rows of heads that were written.
+    pub(super) fn head_rows(&self) -> impl Iterator<Item = u32> {
+        let numbered = (0_u32..).zip(&self.chunks);
+        numbered
+            .filter(|(_, chunk)| chunk.is_written)
+            .map(|(number, _)| number)
     }
 }
 
@@ -122,9 +150,8 @@ pub(super) struct Topics {
     by_id: HashMap<TopicId, SlotId, FixedState>,
     by_name: BTreeMap<Arc<str>, SlotId>,
     partitions: u64,
-    deleted: BTreeMap<TopicId, TimestampMs>,
-    /// The deleted ones, oldest first.
-    deletions: VecDeque<(TimestampMs, TopicId)>,
+    /// Ids that are not in use, and whether they belonged to a topic; until the group ends.
+    unused: BTreeMap<TopicId, bool>,
 }
 
 impl Topics {
@@ -134,8 +161,7 @@ impl Topics {
             by_id: HashMap::with_hasher(FixedState::with_seed(hash_seed)),
             by_name: BTreeMap::new(),
             partitions: 0,
-            deleted: BTreeMap::new(),
-            deletions: VecDeque::new(),
+            unused: BTreeMap::new(),
         }
     }
 
@@ -180,7 +206,7 @@ impl Topics {
     }
 
     /// Adds a topic whose id and name are free.
-    pub(super) fn insert(&mut self, topic: Arc<Topic>) {
+    pub(super) fn insert(&mut self, topic: Arc<Topic>) -> &mut Slot {
         let slot_id = SlotId::try_from(self.slots.len()).expect("fewer than 2^32 topics");
         let known = self.by_id.insert(topic.id, slot_id);
         assert!(known.is_none(), "topic id {} is taken", topic.id);
@@ -188,7 +214,10 @@ impl Topics {
         assert!(named.is_none(), "topic name {} is taken", topic.name);
         let slot = Slot::new(topic);
         self.partitions += slot.partitions.len() as u64;
-        self.slots.push(Some(Box::new(slot)));
+        self.unused.remove(&slot.topic.id);
+        self.slots.push(None);
+        let place = self.slots.last_mut().expect("just pushed");
+        place.insert(Box::new(slot))
     }
 
     /// Replaces a topic by another version of it with no fewer partitions.
@@ -202,41 +231,28 @@ impl Topics {
         self.partitions += grown as u64;
     }
 
-    /// Takes a topic out and remembers its id.
-    pub(super) fn remove(&mut self, id: TopicId, now_ms: TimestampMs) -> Option<Box<Slot>> {
+    /// Takes a topic out.
+    pub(super) fn remove(&mut self, id: TopicId) -> Option<Box<Slot>> {
         let slot_id = self.by_id.remove(&id)?;
         let slot = self.slots.get_mut(usize::try_from(slot_id).ok()?)?.take()?;
         self.by_name.remove(&slot.topic.name);
         self.partitions -= slot.partitions.len() as u64;
-        self.insert_deleted(id, now_ms);
+        self.unused.insert(id, true);
         Some(slot)
     }
 
-    pub(super) fn insert_deleted(&mut self, id: TopicId, deleted_ms: TimestampMs) {
-        self.deleted.insert(id, deleted_ms);
-        self.deletions.push_back((deleted_ms, id));
+    /// Whether an id that is not in use belonged to a topic once; `None` if that is in a row.
+    pub(super) fn was_used(&self, id: TopicId) -> Option<bool> {
+        self.unused.get(&id).copied()
     }
 
-    /// Brings deletions that were inserted by id into the order of their times.
-    pub(super) fn sort_deleted(&mut self) {
-        self.deletions.make_contiguous().sort_unstable();
+    /// Learns from a row whether an id belonged to a topic once.
+    pub(super) fn admit_unused(&mut self, id: TopicId, was_used: bool) {
+        self.unused.entry(id).or_insert(was_used);
     }
 
-    pub(super) fn is_deleted(&self, id: TopicId) -> bool {
-        self.deleted.contains_key(&id)
-    }
-
-    /// Forgets one topic that was deleted before `before_ms`.
-    pub(super) fn forget_deleted(&mut self, before_ms: TimestampMs) -> Option<TopicId> {
-        let (_, id) = self
-            .deletions
-            .pop_front_if(|(at_ms, _)| *at_ms < before_ms)?;
-        self.deleted.remove(&id);
-        Some(id)
-    }
-
-    /// Topics deleted lately, by id.
-    pub(super) fn deleted(&self) -> impl Iterator<Item = (&TopicId, &TimestampMs)> {
-        self.deleted.iter()
+    /// Forgets what is in rows.
+    pub(super) fn forget_unused(&mut self) {
+        self.unused.clear();
     }
 }

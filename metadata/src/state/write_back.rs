@@ -35,9 +35,10 @@ impl State {
         }
         self.write_back(writes);
         self.evict(writes);
-        self.forget_deleted(writes);
+        self.topics.forget_unused();
         self.segments
             .shrink_recent(self.config.recent_rows_bytes_max);
+        self.counters.topics = self.topics.len() as u64;
         let oldest = self.oldest_unsaved();
         self.counters.checkpoint = oldest.map_or(self.counters.commits, |commit| commit - 1);
         writes.put(RowKey::counters(), self.counters.encode());
@@ -71,7 +72,8 @@ impl State {
         while let Some(oldest) = self.oldest_unsaved() {
             let is_over = self.is_older_than(oldest, 1);
             let is_old = self.is_older_than(oldest, 2);
-            if !is_over && !(is_old && share > 0) {
+            let is_written = is_over || (is_old && share > 0);
+            if !is_written {
                 return;
             }
             share = share.saturating_sub(1);
@@ -114,6 +116,7 @@ impl State {
 
     fn save_heads(&mut self, slot: SlotId, chunk: u32, writes: &mut WriteSet) {
         if let Some(slot) = self.topics.slot_mut(slot) {
+            self.counters.head_rows += u64::from(!slot.is_written(chunk));
             let id = slot.topic.id;
             writes.put(RowKey::heads(id, chunk), head::encode(slot.save(chunk)));
         }
@@ -121,7 +124,8 @@ impl State {
 
     /// Writes a producer state's row, unless its topic is gone: then nobody will ask for it.
     fn put_producer(&mut self, key: ProducerKey, state: &ProducerState, writes: &mut WriteSet) {
-        if let Some(slot) = self.topics.slot(key.slot) {
+        if let Some(slot) = self.topics.slot_mut(key.slot) {
+            slot.has_producer_rows = true;
             let partition = TopicPartition::new(slot.topic.id, key.partition);
             writes.put(RowKey::producer(key.id, partition), producer::encode(state));
             self.counters.has_row(key.id);
@@ -138,16 +142,6 @@ impl State {
             if is_unsaved {
                 self.put_producer(resident.key, &resident.state, writes);
             }
-        }
-    }
-
-    fn forget_deleted(&mut self, writes: &mut WriteSet) {
-        let before_ms = self
-            .counters
-            .now_ms
-            .saturating_sub(self.config.deleted_topics_kept_ms);
-        while let Some(id) = self.topics.forget_deleted(before_ms) {
-            writes.delete(RowKey::deleted_topic(id));
         }
     }
 }
