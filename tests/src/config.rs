@@ -1,0 +1,84 @@
+//! The environment variables of the test crate, read here and nowhere else.
+//!
+//! | variable | meaning |
+//! | --- | --- |
+//! | `FLOE_TEST_REQUIRE` | comma-separated components whose absence is a failure instead of a skipped test |
+//! | `FLOE_TEST_S3` | endpoint of a running S3 service, with keys in `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY` |
+//! | `FLOE_TEST_MINIO_IMAGE` | container image of MinIO, default `minio/minio:local`, then `minio/minio:latest` |
+//! | `FLOE_TEST_BINARY` | the `floe` program to test, default the one cargo built for this run |
+//! | `FLOE_TEST_BOOTSTRAP` | a running broker, Floe or not: the client tests use it instead of starting one |
+//! | `FLOE_TEST_KILL_ROUNDS` | rounds of the kill -9 loop per store, default 3 |
+
+use std::path::PathBuf;
+
+/// Value of an environment variable; unset and empty are the same.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place of this crate that reads the environment"
+)]
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// Whether `FLOE_TEST_REQUIRE` names this component.
+pub fn is_required(component: &str) -> bool {
+    variable("FLOE_TEST_REQUIRE")
+        .is_some_and(|list| list.split(',').any(|name| name.trim() == component))
+}
+
+/// Endpoint of an S3 service that the caller runs, such as `http://127.0.0.1:9000`.
+pub fn s3_endpoint() -> Option<String> {
+    variable("FLOE_TEST_S3")
+}
+
+/// Access key and secret key for [`s3_endpoint`]; MinIO's defaults where unset.
+pub fn s3_keys() -> (String, String) {
+    let key = variable("AWS_ACCESS_KEY_ID").unwrap_or_else(|| "minioadmin".to_owned());
+    let secret = variable("AWS_SECRET_ACCESS_KEY").unwrap_or_else(|| "minioadmin".to_owned());
+    (key, secret)
+}
+
+/// MinIO images to try, in order, as `(name, tag)`.
+pub fn minio_images() -> Vec<(String, String)> {
+    let split = |image: &str| {
+        let (name, tag) = image.rsplit_once(':').unwrap_or((image, "latest"));
+        (name.to_owned(), tag.to_owned())
+    };
+    match variable("FLOE_TEST_MINIO_IMAGE") {
+        Some(image) => vec![split(&image)],
+        None => vec![split("minio/minio:local"), split("minio/minio:latest")],
+    }
+}
+
+/// A `floe` program to test instead of the one that was built with the tests.
+pub fn binary() -> Option<PathBuf> {
+    variable("FLOE_TEST_BINARY").map(PathBuf::from)
+}
+
+/// A running broker that the client tests are to use instead of starting their own.
+pub fn bootstrap() -> Option<String> {
+    variable("FLOE_TEST_BOOTSTRAP")
+}
+
+/// Rounds of the kill -9 loop for each store.
+///
+/// # Panics
+///
+/// If the variable is not a number.
+pub fn kill_rounds() -> usize {
+    variable("FLOE_TEST_KILL_ROUNDS").map_or(3, |text| {
+        text.parse()
+            .unwrap_or_else(|error| panic!("FLOE_TEST_KILL_ROUNDS={text}: {error}"))
+    })
+}
+
+/// Folders of the search path for programs.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place of this crate that reads the environment"
+)]
+pub(crate) fn search_path() -> Vec<PathBuf> {
+    std::env::var("PATH")
+        .map(|path| std::env::split_paths(&path).collect())
+        .unwrap_or_default()
+}

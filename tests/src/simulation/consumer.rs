@@ -1,0 +1,245 @@
+//! A simulated consumer: reads every partition from the start and goes on where it was after each
+//! process it loses.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use floe_agent::broker::Broker;
+use floe_protocol::api::ApiKey;
+use floe_protocol::messages::fetch::{
+    FetchPartition, FetchRequest, FetchResponse, FetchTopic, PartitionData,
+};
+use floe_protocol::messages::list_offsets::{
+    ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
+};
+use floe_protocol::record_batch::{BatchHeader, RecordIter};
+use floe_protocol::types::{Offset, TopicId, TopicPartition};
+use rand::Rng;
+use rand::rngs::StdRng;
+use tokio::time::sleep;
+
+use super::history::{Fate, History, Read, Value};
+use super::topics::Topics;
+use super::wire::{Closed, Link, any_version};
+
+/// More than any record batch of a simulated producer takes when decompressed.
+const DECOMPRESSED_BYTES_MAX: usize = 1 << 20;
+
+/// A consumer and its positions.
+#[derive(Debug)]
+pub struct Consumer {
+    random: StdRng,
+    history: Arc<Mutex<History>>,
+    topics: Arc<Topics>,
+    positions: BTreeMap<TopicPartition, Offset>,
+    high_watermarks: BTreeMap<TopicPartition, Offset>,
+}
+
+impl Consumer {
+    /// A consumer at the start of every partition.
+    #[must_use]
+    pub fn new(random: StdRng, history: Arc<Mutex<History>>, topics: Arc<Topics>) -> Self {
+        let positions = topics.partitions().iter().map(|partition| (*partition, 0)).collect();
+        Self { random, history, topics, positions, high_watermarks: BTreeMap::new() }
+    }
+
+    /// Where it is in each partition.
+    #[must_use]
+    pub const fn positions(&self) -> &BTreeMap<TopicPartition, Offset> {
+        &self.positions
+    }
+
+    /// Consumes until it is dropped.
+    pub async fn run(&mut self, broker: &Arc<Broker>) {
+        loop {
+            let mut link = Link::new(broker);
+            let version = any_version(ApiKey::Fetch, &mut self.random);
+            while self.poll(&mut link, version).await.is_ok() {
+                if self.random.random_ratio(1, 8) {
+                    self.ask_for_ends(&mut link).await.unwrap_or_default();
+                }
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Consumes until every partition is read up to `ends`.
+    pub async fn run_until(
+        &mut self,
+        broker: &Arc<Broker>,
+        ends: &BTreeMap<TopicPartition, Offset>,
+    ) {
+        let mut link = Link::new(broker);
+        while ends.iter().any(|(partition, end)| self.positions.get(partition) < Some(end)) {
+            if self.poll(&mut link, 13).await.is_err() {
+                sleep(Duration::from_millis(20)).await;
+                link = Link::new(broker);
+            }
+        }
+    }
+
+    async fn poll(&mut self, link: &mut Link, version: i16) -> Result<(), Closed> {
+        let partition_max_bytes = self.random.random_range(1..4096);
+        let mut topics: Vec<FetchTopic> = Vec::new();
+        for (partition, position) in &self.positions {
+            let wanted = FetchPartition {
+                partition: partition.partition,
+                fetch_offset: *position,
+                partition_max_bytes,
+                ..Default::default()
+            };
+            match topics.last_mut().filter(|topic| TopicId(topic.topic_id) == partition.topic) {
+                Some(topic) => topic.partitions.push(wanted),
+                None => topics.push(FetchTopic {
+                    topic: self.topics.name(partition.topic),
+                    topic_id: partition.topic.into(),
+                    partitions: vec![wanted],
+                }),
+            }
+        }
+        let request = FetchRequest {
+            max_wait_ms: self.random.random_range(0..500),
+            min_bytes: self.random.random_range(0..2),
+            max_bytes: self.random.random_range(1..64 * 1024),
+            topics,
+            ..Default::default()
+        };
+        let answer = link.call(version, &request).await?;
+        self.take(&answer)
+    }
+
+    fn take(&mut self, answer: &FetchResponse) -> Result<(), Closed> {
+        let mut outcome = if answer.error_code == 0 { Ok(()) } else { Err(Closed) };
+        for topic in &answer.responses {
+            let id = match TopicId(topic.topic_id) {
+                id if id.is_zero() => self.topics.id(&topic.topic),
+                id => id,
+            };
+            for partition in &topic.partitions {
+                let at = TopicPartition::new(id, partition.partition_index);
+                if partition.error_code == 0 {
+                    self.take_partition(at, partition);
+                } else {
+                    self.refused(at, partition.error_code);
+                    outcome = Err(Closed);
+                }
+            }
+        }
+        outcome
+    }
+
+    fn take_partition(&mut self, at: TopicPartition, data: &PartitionData) {
+        let seen = self.high_watermarks.entry(at).or_default();
+        if data.high_watermark < *seen {
+            let what = format!("{at}: high watermark fell from {seen} to {}", data.high_watermark);
+            self.history.lock().expect("not poisoned").violation(what);
+        }
+        *seen = data.high_watermark.max(*seen);
+        let bytes = data.records.clone().unwrap_or_default().into_bytes();
+        for (offset, value) in records(&bytes) {
+            let position = self.positions.entry(at).or_default();
+            if offset < *position {
+                continue;
+            }
+            let mut history = self.history.lock().expect("not poisoned");
+            if offset > *position {
+                history.violation(format!("{at}: skipped from {position} to {offset}"));
+            }
+            if offset >= data.high_watermark {
+                let end = data.high_watermark;
+                history.violation(format!("{at}: read {offset}, past the high watermark {end}"));
+            }
+            history.reads.push(Read { partition: at, offset, value });
+            *position = offset + 1;
+        }
+    }
+
+    /// The position is never out of range here: nothing is deleted.
+    fn refused(&self, at: TopicPartition, error: i16) {
+        const OFFSET_OUT_OF_RANGE: i16 = 1;
+        if error == OFFSET_OUT_OF_RANGE {
+            let position = self.positions.get(&at);
+            let what = format!("{at}: offset {position:?} out of range");
+            self.history.lock().expect("not poisoned").violation(what);
+        }
+    }
+
+    /// Asks where the logs end: at or beyond everything acknowledged before the question (linearizable).
+    async fn ask_for_ends(&mut self, link: &mut Link) -> Result<(), Closed> {
+        let floors = acknowledged_ends(&self.history.lock().expect("not poisoned"));
+        let version = any_version(ApiKey::ListOffsets, &mut self.random);
+        let ends = ends(link, version, &self.topics).await?;
+        for (partition, floor) in floors {
+            if let Some(end) = ends.get(&partition)
+                && *end < floor
+            {
+                let what = format!("{partition}: ends at {end}, acknowledged up to {floor}");
+                self.history.lock().expect("not poisoned").violation(what);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn acknowledged_ends(history: &History) -> BTreeMap<TopicPartition, Offset> {
+    let end_of = |fate: &Fate| match fate {
+        Fate::Acked(offset) => Some(offset + 1),
+        Fate::Unknown | Fate::Refused => None,
+    };
+    history
+        .sent
+        .iter()
+        .filter_map(|(partition, sent)| Some((*partition, sent.values().filter_map(end_of).max()?)))
+        .collect()
+}
+
+/// The log end of each partition, where the agent could say it.
+///
+/// # Errors
+/// The agent closed the connection.
+pub async fn ends(
+    link: &mut Link,
+    version: i16,
+    topics: &Topics,
+) -> Result<BTreeMap<TopicPartition, Offset>, Closed> {
+    const LATEST: i64 = -1;
+    let asked = topics.partitions().iter().map(|partition| ListOffsetsTopic {
+        name: topics.name(partition.topic),
+        partitions: vec![ListOffsetsPartition {
+            partition_index: partition.partition,
+            timestamp: LATEST,
+            ..Default::default()
+        }],
+    });
+    let request =
+        ListOffsetsRequest { replica_id: -1, topics: asked.collect(), ..Default::default() };
+    let answer = link.call(version, &request).await?;
+    let mut ends = BTreeMap::new();
+    for topic in &answer.topics {
+        for partition in &topic.partitions {
+            if partition.error_code == 0 {
+                let at = TopicPartition::new(topics.id(&topic.name), partition.partition_index);
+                ends.insert(at, partition.offset);
+            }
+        }
+    }
+    Ok(ends)
+}
+
+/// The records of a fetch answer's batches.
+fn records(bytes: &Bytes) -> Vec<(Offset, Value)> {
+    let mut records = Vec::new();
+    let mut rest = bytes.clone();
+    while !rest.is_empty() {
+        let header = BatchHeader::parse(&rest).expect("whole batches");
+        let batch = rest.split_to(header.size_bytes());
+        for record in RecordIter::new(&batch, DECOMPRESSED_BYTES_MAX).expect("a batch") {
+            let record = record.expect("a record as it was sent");
+            let value = record.value.as_deref().and_then(Value::from_bytes);
+            records.push((record.offset, value.expect("a value as it was sent")));
+        }
+    }
+    records
+}
