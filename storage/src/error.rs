@@ -143,7 +143,7 @@ impl StoreError {
     }
 
     /// The same failure of a step after a write: what became of the write is not known.
-    pub(crate) fn as_unknown(self) -> Self {
+    pub(crate) fn into_unknown(self) -> Self {
         Self {
             outcome: Outcome::Unknown,
             ..self

@@ -3,6 +3,7 @@
 //! ```text
 //! cluster                                          the cluster's birth certificate, create-only
 //! epochs/<lineage>/<epoch, 16 hex>                 a claim of ownership, create-only
+//! epochs/<lineage>/<epoch, 16 hex>-released        its owner let go of it, create-only
 //! meta/<lineage>/…                                 the embedded engine's own names
 //! segments/<level>/<2 hex>/<lineage>-<segment id>  2 hex: low byte of the CRC32C of the id
 //! ```
@@ -54,6 +55,14 @@ pub fn epoch(lineage: Lineage, epoch: u64) -> Path {
     Path::from(format!("epochs/{lineage}/{epoch:016x}"))
 }
 
+/// The mark that the owner of epoch `epoch` has let go of it.
+#[must_use]
+pub fn epoch_released(lineage: Lineage, epoch: u64) -> Path {
+    Path::from(format!("epochs/{lineage}/{epoch:016x}{RELEASED}"))
+}
+
+const RELEASED: &str = "-released";
+
 /// The folder of all claims of a lineage; names below it sort by epoch.
 #[must_use]
 pub fn epochs(lineage: Lineage) -> Path {
@@ -63,9 +72,18 @@ pub fn epochs(lineage: Lineage) -> Path {
 /// The epoch that `path` claims; `None` when it is no claim of `lineage`.
 #[must_use]
 pub fn parse_epoch(lineage: Lineage, path: &Path) -> Option<u64> {
+    parse_hex(epoch_name(lineage, path)?, 16)
+}
+
+/// The epoch that `path` marks as released; `None` when it is no such mark of `lineage`.
+#[must_use]
+pub fn parse_epoch_released(lineage: Lineage, path: &Path) -> Option<u64> {
+    parse_hex(epoch_name(lineage, path)?.strip_suffix(RELEASED)?, 16)
+}
+
+fn epoch_name(lineage: Lineage, path: &Path) -> Option<&str> {
     let name = path.as_ref().strip_prefix("epochs/")?;
-    let name = name.strip_prefix(&lineage.to_string())?.strip_prefix('/')?;
-    parse_hex(name, 16)
+    name.strip_prefix(&lineage.to_string())?.strip_prefix('/')
 }
 
 /// The folder the embedded engine may fill with names of its own.
@@ -102,11 +120,6 @@ pub fn parse_segment(path: &Path) -> Option<(Lineage, u8, SegmentId)> {
     };
     // What was parsed must be what would be written: one object has one name.
     (segment(lineage, level, id) == *path).then_some((lineage, level, id))
-}
-
-/// Whether `path` is a segment's: a name only one process can ever use, for one sequence of bytes.
-pub(crate) fn is_segment(path: &Path) -> bool {
-    path.as_ref().starts_with("segments/")
 }
 
 fn shard(id: SegmentId) -> u8 {
@@ -212,6 +225,10 @@ mod tests {
             let id = SegmentId { write_epoch, incarnation, counter };
             prop_assert_eq!(parse_segment(&segment(lineage, level, id)), Some((lineage, level, id)));
             prop_assert_eq!(parse_epoch(lineage, &epoch(lineage, number)), Some(number));
+            let released = epoch_released(lineage, number);
+            prop_assert_eq!(parse_epoch(lineage, &released), None);
+            prop_assert_eq!(parse_epoch_released(lineage, &released), Some(number));
+            prop_assert_eq!(parse_epoch_released(lineage, &epoch(lineage, number)), None);
             prop_assert_eq!(Lineage::parse(&lineage.to_string()), Some(lineage));
         }
 

@@ -9,7 +9,6 @@
 //! An [`Index`] describes the body: per extent its place, per batch what a commit must know. The same
 //! index travels in the commit request, so that metadata never reads the object.
 
-mod crc;
 pub mod footer;
 pub mod index;
 pub mod payload;

@@ -13,6 +13,7 @@
 //! holds, however often replies were lost on the way.
 
 mod count;
+pub mod fault;
 mod hedge;
 mod limit;
 mod open;
@@ -355,7 +356,7 @@ impl Store {
         let theirs = match self.get_suffix(path, asked, caller).await {
             Ok(theirs) => theirs,
             Err(error) if error.kind() == StoreErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error.as_unknown()),
+            Err(error) => return Err(error.into_unknown()),
         };
         let is_ours = theirs.object_bytes == our_bytes && ends_with(ours, &theirs.bytes);
         Ok(Some(if is_ours {

@@ -9,7 +9,6 @@ use floe_protocol::checksum;
 use floe_protocol::record_batch::{BatchHeader, CRC_START_BYTES};
 use floe_protocol::types::{Offset, TimestampMs, TopicPartition};
 
-use super::crc::combine;
 use super::footer::{self, Footer};
 use super::{FOOTER_BYTES, HEADER_BYTES, Index, IndexBatch, IndexExtent, Payload, SegmentId};
 
@@ -129,6 +128,9 @@ impl Writer {
 
     /// Sorts the batches by topic id and partition, keeping their order within a partition, and
     /// finishes the object. [`SealedSegment::index`] has the same order.
+    ///
+    /// # Panics
+    /// When offsets of a partition go back, or the index would pass 4 GiB.
     #[must_use]
     pub fn seal(mut self) -> SealedSegment {
         // Stable: the order of arrival within a partition is the order of its records.
@@ -171,7 +173,6 @@ impl Writer {
 /// Appends a batch to the extent of its partition, or begins the next extent: for another partition,
 /// or where the offsets have a hole.
 fn add_to_index(index: &mut Index, pushed: &Pushed, position_bytes: u64) {
-    let length_bytes = u64::from(pushed.batch.length_bytes);
     let crc = batch_crc(pushed);
     if let Some(extent) = index.extents.last_mut()
         && extent.partition == pushed.partition
@@ -185,7 +186,7 @@ fn add_to_index(index: &mut Index, pushed: &Pushed, position_bytes: u64) {
             pushed.partition
         );
         if next == pushed.base_offset {
-            extent.crc = combine(extent.crc, crc, length_bytes);
+            extent.crc = checksum::crc32c_combine(extent.crc, crc, pushed.bytes.len());
             extent.batches.push(pushed.batch);
             return;
         }
@@ -207,11 +208,8 @@ fn batch_crc(pushed: &Pushed) -> u32 {
         return checksum::crc32c(bytes);
     }
     let head = bytes.get(..CRC_START_BYTES).unwrap_or_default();
-    combine(
-        checksum::crc32c(head),
-        pushed.crc,
-        (bytes.len() - head.len()) as u64,
-    )
+    let rest_bytes = bytes.len() - head.len();
+    checksum::crc32c_combine(checksum::crc32c(head), pushed.crc, rest_bytes)
 }
 
 /// The pieces of the payload under construction.
