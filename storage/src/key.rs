@@ -187,7 +187,7 @@ mod tests {
         };
         let good = segment(LINEAGE, 1, id).to_string();
         assert!(parse_segment(&Path::from(good.as_str())).is_some());
-        let other_shard = good.replace("segments/1/f7", "segments/1/f8");
+        let other_shard = good.replace("segments/1/1a", "segments/1/1b");
         for bad in [
             "",
             "segments",

@@ -13,6 +13,8 @@ pub mod footer;
 pub mod index;
 pub mod payload;
 pub mod reader;
+#[cfg(test)]
+mod tests;
 pub mod writer;
 
 use std::fmt;
