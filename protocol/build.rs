@@ -1,7 +1,11 @@
 //! Turns Kafka's messages, told in our own schema text (`schema/README.md`), into Rust: `messages.rs` with a module
-//! per API and `api.rs` with the table of APIs, both in `OUT_DIR`. A mistake in the text stops the build with the
+//! per API, `api.rs` with the table of APIs, and `arbitrary.rs` for tests, all in `OUT_DIR`. A mistake in the text stops the build with the
 //! file and line.
 
+#[path = "build/arbitrary.rs"]
+mod arbitrary;
+#[path = "build/codec.rs"]
+mod codec;
 #[path = "build/defaults.rs"]
 mod defaults;
 #[path = "build/emit.rs"]
@@ -10,6 +14,8 @@ mod emit;
 mod model;
 #[path = "build/parse.rs"]
 mod parse;
+#[path = "build/shape.rs"]
+mod shape;
 #[path = "build/table.rs"]
 mod table;
 #[path = "build/versions.rs"]
@@ -51,5 +57,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     let out = folder("OUT_DIR")?;
     std::fs::write(out.join("api.rs"), table::api_keys(&apis))?;
     std::fs::write(out.join("messages.rs"), emit::messages(&apis)?)?;
+    std::fs::write(out.join("arbitrary.rs"), arbitrary::arbitrary(&apis)?)?;
     Ok(())
 }

@@ -15,6 +15,8 @@ use crate::str::Str;
 pub const HEADER_TAGS_MAX: u32 = 64;
 /// The most tagged fields a struct may carry.
 pub const STRUCT_TAGS_MAX: u32 = 1024;
+/// The longest string on the wire, compact or not.
+pub const STRING_BYTES_MAX: usize = 0x7fff;
 
 /// Why a frame cannot be decoded. The connection it came from is closed: after an error nobody knows what the
 /// client meant.
@@ -49,6 +51,9 @@ pub enum DecodeError {
     /// A varint of more than five bytes, or of more than 32 bits.
     #[error("varint does not fit 32 bits")]
     VarintTooLong,
+    /// A compact string longer than a plain one could be, which Kafka refuses too.
+    #[error("string of {0} bytes is longer than 32767")]
+    StringTooLong(usize),
     /// A string that is not UTF-8.
     #[error("string is not utf-8")]
     NotUtf8,
@@ -260,10 +265,12 @@ impl Decoder {
     }
 
     fn string_length(&mut self, flexible: bool) -> Result<Option<usize>, DecodeError> {
-        if flexible {
-            self.compact_length()
-        } else {
-            Self::plain_length(self.i16()?.into())
+        if !flexible {
+            return Self::plain_length(self.i16()?.into());
+        }
+        match self.compact_length()? {
+            Some(length) if length > STRING_BYTES_MAX => Err(DecodeError::StringTooLong(length)),
+            length => Ok(length),
         }
     }
 

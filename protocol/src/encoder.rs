@@ -5,6 +5,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use uuid::Uuid;
 
+use crate::decoder::STRING_BYTES_MAX;
 use crate::messages::Message;
 use crate::records::Records;
 use crate::str::Str;
@@ -232,7 +233,7 @@ impl Encoder {
 
     fn string_length(&mut self, length: Option<usize>, flexible: bool) -> Result<(), EncodeError> {
         // Kafka holds compact strings to the limit of plain ones.
-        let max = usize::from(i16::MAX.unsigned_abs());
+        let max = STRING_BYTES_MAX;
         let value = match length {
             None => -1,
             Some(length) => {

@@ -2,6 +2,8 @@
 //! the words every crate shares. No I/O, no async, no clock.
 
 pub mod api;
+#[cfg(any(test, feature = "arbitrary"))]
+pub mod arbitrary;
 pub mod budget;
 pub mod checksum;
 pub mod compression;
@@ -15,3 +17,6 @@ pub mod record_batch;
 pub mod records;
 pub mod str;
 pub mod types;
+
+#[cfg(test)]
+mod fuzzing;
