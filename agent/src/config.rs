@@ -5,6 +5,7 @@
 //! error names where the text came from. Clocks, stores and clients are never settings.
 
 mod args;
+mod environment;
 mod file;
 mod resolve;
 mod size;
@@ -15,8 +16,11 @@ mod tests;
 use std::time::Duration;
 
 pub use args::{Args, Command, CommandLine};
+pub(crate) use resolve::is_wildcard;
 pub use resolve::{Environment, resolve};
 pub use size::ByteSize;
+
+use floe_storage::store::{StoreUrl, StoreUrlError};
 
 use crate::broker::Endpoint;
 use crate::topic_config::BrokerSettings;
@@ -33,8 +37,8 @@ pub const MEMORY_LIMIT_BYTES_DEFAULT_MAX: u64 = 320 * 1024 * 1024;
 /// Everything a broker is started with.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Config {
-    /// Where everything is kept, as typed: `file:PATH`, `s3://bucket[/prefix]`, `memory:`.
-    pub store: String,
+    /// Where everything is kept.
+    pub store: StoreUrl,
     /// Kafka listeners, at least one; names are unique.
     pub listeners: Vec<ListenerConfig>,
     /// Zone of this process.
@@ -100,6 +104,14 @@ pub enum ConfigError {
         /// What is wrong with it.
         reason: String,
     },
+    /// Something that is no store.
+    #[error("{origin}: {source}")]
+    Store {
+        /// The flag, variable or key.
+        origin: String,
+        /// What is wrong.
+        source: StoreUrlError,
+    },
     /// A broker setting that cannot be used.
     #[error("{origin}: {source}")]
     Broker {
@@ -111,7 +123,11 @@ pub enum ConfigError {
 }
 
 fn known() -> String {
-    Setting::ALL.iter().map(|setting| setting.key()).collect::<Vec<_>>().join(", ")
+    Setting::ALL
+        .iter()
+        .map(|setting| setting.key())
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// A setting that all sources share.

@@ -49,13 +49,22 @@ impl Connection {
     /// A connection that just came in.
     #[must_use]
     pub fn new(id: u64, peer: SocketAddr, endpoint: Arc<Endpoint>) -> Self {
-        Self { id, peer, endpoint, client: Mutex::default(), slots: Mutex::default() }
+        Self {
+            id,
+            peer,
+            endpoint,
+            client: Mutex::default(),
+            slots: Mutex::default(),
+        }
     }
 
     /// How the client called itself last.
     #[must_use]
     pub fn client(&self) -> ClientSoftware {
-        self.client.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.client
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Notes the client id of a request.

@@ -5,7 +5,6 @@
 //! are finished within it. A panic in a handler costs that request, not the process.
 
 use std::future::Future;
-use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -19,7 +18,6 @@ use floe_protocol::header::{HeaderStart, RequestHeader, encode_response_header};
 use floe_protocol::messages::fetch::FetchRequest;
 use floe_protocol::messages::produce::{ProduceRequest, ProduceResponse};
 use floe_protocol::messages::{Message, Request};
-use futures::FutureExt as _;
 use tokio::time::Instant;
 
 use crate::broker::Broker;
@@ -27,9 +25,10 @@ use crate::connection::Connection;
 use crate::connection::close::CloseCause;
 use crate::handlers::{self, Context, Handler, Refuse};
 use crate::memory::MemoryPermit;
+use crate::panics::{guarded, guarded_future};
 
 /// The APIs this broker serves: exactly what ApiVersions advertises. Sorted by key.
-pub const HANDLED: &[ApiKey] = &[
+pub(crate) const HANDLED: &[ApiKey] = &[
     ApiKey::Produce,
     ApiKey::Fetch,
     ApiKey::ListOffsets,
@@ -101,22 +100,31 @@ struct Opened {
 
 /// Reads the header; `None` for an ApiVersions request of a version unknown here (KIP-511).
 fn open(connection: &Connection, frame: &Frame) -> Result<Option<Opened>, CloseCause> {
-    let start = HeaderStart::peek(&frame.bytes)
-        .ok_or(CloseCause::FrameShorterThanHeader { bytes: frame.bytes.len() })?;
+    let start = HeaderStart::peek(&frame.bytes).ok_or(CloseCause::FrameShorterThanHeader {
+        bytes: frame.bytes.len(),
+    })?;
     if start.is_unsupported_api_versions() {
         return Ok(None);
     }
     let api = start
         .api()
         .filter(|api| HANDLED.contains(api))
-        .ok_or(CloseCause::UnknownApi { key: start.api_key, version: start.api_version })?;
+        .ok_or(CloseCause::UnknownApi {
+            key: start.api_key,
+            version: start.api_version,
+        })?;
     if !api.can_decode(start.api_version) {
-        return Err(CloseCause::UnsupportedVersion { api, version: start.api_version });
+        return Err(CloseCause::UnsupportedVersion {
+            api,
+            version: start.api_version,
+        });
     }
     let budget = Budget::for_frame(frame.bytes.len());
     let mut decoder = Decoder::new(frame.bytes.clone(), budget);
-    let header = RequestHeader::decode(&mut decoder).map_err(|source| {
-        CloseCause::Malformed { api, version: start.api_version, source }
+    let header = RequestHeader::decode(&mut decoder).map_err(|source| CloseCause::Malformed {
+        api,
+        version: start.api_version,
+        source,
     })?;
     connection.note_client_id(header.client_id.as_ref());
     Ok(Some(Opened {
@@ -144,39 +152,44 @@ async fn route(
     let answer: AnswerFuture = match opened.api {
         ApiKey::Produce => return produce(&context, opened, frame),
         ApiKey::Fetch => return fetch(&context, opened, frame),
-        ApiKey::ListOffsets => {
-            Box::pin(serve::<m::list_offsets::ListOffsetsRequest>(context, opened, frame))
-        }
-        ApiKey::Metadata => Box::pin(serve::<m::metadata::MetadataRequest>(context, opened, frame)),
-        ApiKey::FindCoordinator => {
-            Box::pin(serve::<m::find_coordinator::FindCoordinatorRequest>(context, opened, frame))
-        }
-        ApiKey::ApiVersions => {
-            Box::pin(serve::<m::api_versions::ApiVersionsRequest>(context, opened, frame))
-        }
-        ApiKey::CreateTopics => {
-            Box::pin(serve::<m::create_topics::CreateTopicsRequest>(context, opened, frame))
-        }
-        ApiKey::DeleteTopics => {
-            Box::pin(serve::<m::delete_topics::DeleteTopicsRequest>(context, opened, frame))
-        }
-        ApiKey::InitProducerId => {
-            Box::pin(serve::<m::init_producer_id::InitProducerIdRequest>(context, opened, frame))
-        }
-        ApiKey::DescribeConfigs => {
-            Box::pin(serve::<m::describe_configs::DescribeConfigsRequest>(context, opened, frame))
-        }
-        ApiKey::CreatePartitions => {
-            Box::pin(serve::<m::create_partitions::CreatePartitionsRequest>(context, opened, frame))
-        }
-        ApiKey::DescribeCluster => {
-            Box::pin(serve::<m::describe_cluster::DescribeClusterRequest>(context, opened, frame))
-        }
+        ApiKey::ListOffsets => Box::pin(serve::<m::list_offsets::ListOffsetsRequest>(
+            context, opened, frame,
+        )),
+        ApiKey::Metadata => Box::pin(serve::<m::metadata::MetadataRequest>(
+            context, opened, frame,
+        )),
+        ApiKey::FindCoordinator => Box::pin(serve::<m::find_coordinator::FindCoordinatorRequest>(
+            context, opened, frame,
+        )),
+        ApiKey::ApiVersions => Box::pin(serve::<m::api_versions::ApiVersionsRequest>(
+            context, opened, frame,
+        )),
+        ApiKey::CreateTopics => Box::pin(serve::<m::create_topics::CreateTopicsRequest>(
+            context, opened, frame,
+        )),
+        ApiKey::DeleteTopics => Box::pin(serve::<m::delete_topics::DeleteTopicsRequest>(
+            context, opened, frame,
+        )),
+        ApiKey::InitProducerId => Box::pin(serve::<m::init_producer_id::InitProducerIdRequest>(
+            context, opened, frame,
+        )),
+        ApiKey::DescribeConfigs => Box::pin(serve::<m::describe_configs::DescribeConfigsRequest>(
+            context, opened, frame,
+        )),
+        ApiKey::CreatePartitions => Box::pin(
+            serve::<m::create_partitions::CreatePartitionsRequest>(context, opened, frame),
+        ),
+        ApiKey::DescribeCluster => Box::pin(serve::<m::describe_cluster::DescribeClusterRequest>(
+            context, opened, frame,
+        )),
         ApiKey::DescribeTopicPartitions => Box::pin(serve::<
             m::describe_topic_partitions::DescribeTopicPartitionsRequest,
         >(context, opened, frame)),
         key => {
-            let cause = CloseCause::UnknownApi { key: key.to_wire(), version: opened.version };
+            let cause = CloseCause::UnknownApi {
+                key: key.to_wire(),
+                version: opened.version,
+            };
             return Dispatched::Ready(Answer::Close(cause));
         }
     };
@@ -186,8 +199,12 @@ async fn route(
 /// Decodes the body of a request; bytes after it are ignored, as by Kafka, and counted.
 fn decode_body<R: Request>(context: &Context, opened: &mut Opened) -> Result<R, CloseCause> {
     let version = opened.version;
-    let request = R::decode(&mut opened.decoder, version)
-        .map_err(|source| CloseCause::Malformed { api: R::KEY, version, source })?;
+    let request =
+        R::decode(&mut opened.decoder, version).map_err(|source| CloseCause::Malformed {
+            api: R::KEY,
+            version,
+            source,
+        })?;
     let trailing = opened.decoder.remaining_bytes();
     if trailing > 0 {
         let counted = u64::try_from(trailing).unwrap_or(u64::MAX);
@@ -204,13 +221,16 @@ async fn serve<R: Handler>(context: Context, mut opened: Opened, frame: Frame) -
     };
     let (version, correlation_id) = (opened.version, opened.correlation_id);
     drop(opened);
-    let handled = AssertUnwindSafe(request.handle(&context)).catch_unwind().await;
+    let handled = guarded_future(request.handle(&context)).await;
     let answer = match handled {
         Ok(response) => encode::<R>(version, correlation_id, &response),
         Err(_) => None,
     };
     let answer = answer.unwrap_or_else(|| failure::<R>(&context, &frame.bytes));
-    context.broker.metrics.request_took(R::KEY, frame.arrived.elapsed());
+    context
+        .broker
+        .metrics
+        .request_took(R::KEY, frame.arrived.elapsed());
     answer
 }
 
@@ -238,7 +258,10 @@ fn failure<R: Refuse>(context: &Context, frame: &Bytes) -> Answer {
         let response = request.refuse(version, ErrorCode::UnknownServerError)?;
         encode::<R>(version, header.correlation_id, &response)
     });
-    answer.unwrap_or(Answer::Close(CloseCause::HandlerFailed { api: R::KEY, version }))
+    answer.unwrap_or(Answer::Close(CloseCause::HandlerFailed {
+        api: R::KEY,
+        version,
+    }))
 }
 
 /// Enqueues the batches of a Produce request; its answer waits for their commit.
@@ -250,10 +273,20 @@ fn produce(context: &Context, mut opened: Opened, frame: Frame) -> Dispatched {
     let (version, correlation_id) = (opened.version, opened.correlation_id);
     drop(opened);
     let wants_answer = request.acks != 0;
-    let Frame { bytes, permit, arrived } = frame;
-    let taken = std::panic::catch_unwind(AssertUnwindSafe(|| {
-        handlers::produce::handle(&context.broker, &context.connection, version, request, permit)
-    }));
+    let Frame {
+        bytes,
+        permit,
+        arrived,
+    } = frame;
+    let taken = guarded(|| {
+        handlers::produce::handle(
+            &context.broker,
+            &context.connection,
+            version,
+            request,
+            permit,
+        )
+    });
     let Ok(response) = taken else {
         return Dispatched::Ready(failure::<ProduceRequest>(context, &bytes));
     };
@@ -261,15 +294,19 @@ fn produce(context: &Context, mut opened: Opened, frame: Frame) -> Dispatched {
     drop(bytes);
     let broker = Arc::clone(&context.broker);
     Dispatched::Waiting(Box::pin(async move {
-        let response = AssertUnwindSafe(response).catch_unwind().await;
-        broker.metrics.request_took(ApiKey::Produce, arrived.elapsed());
+        let response = guarded_future(response).await;
+        broker
+            .metrics
+            .request_took(ApiKey::Produce, arrived.elapsed());
         let answer = match response {
             Ok(response) if wants_answer => {
                 encode::<ProduceRequest>(version, correlation_id, &response)
             }
             // Nobody can be told of an error but by closing the connection (protocol guide, Produce).
             Ok(response) => match first_error(&response) {
-                Some(code) => Some(Answer::Close(CloseCause::UnacknowledgedProduceFailed { code })),
+                Some(code) => Some(Answer::Close(CloseCause::UnacknowledgedProduceFailed {
+                    code,
+                })),
                 None => Some(Answer::Silent),
             },
             Err(_) => {
@@ -277,7 +314,10 @@ fn produce(context: &Context, mut opened: Opened, frame: Frame) -> Dispatched {
                 None
             }
         };
-        answer.unwrap_or(Answer::Close(CloseCause::HandlerFailed { api: ApiKey::Produce, version }))
+        answer.unwrap_or(Answer::Close(CloseCause::HandlerFailed {
+            api: ApiKey::Produce,
+            version,
+        }))
     }))
 }
 
@@ -288,18 +328,30 @@ fn fetch(context: &Context, mut opened: Opened, frame: Frame) -> Dispatched {
         Err(cause) => return Dispatched::Ready(Answer::Close(cause)),
     };
     let (version, correlation_id) = (opened.version, opened.correlation_id);
-    let Frame { bytes, permit, arrived } = frame;
-    let taken = std::panic::catch_unwind(AssertUnwindSafe(|| {
-        handlers::fetch::handle(&context.broker, &context.connection, version, request, permit)
-    }));
+    let Frame {
+        bytes,
+        permit,
+        arrived,
+    } = frame;
+    let taken = guarded(|| {
+        handlers::fetch::handle(
+            &context.broker,
+            &context.connection,
+            version,
+            request,
+            permit,
+        )
+    });
     let Ok(response) = taken else {
         return Dispatched::Ready(failure::<FetchRequest>(context, &bytes));
     };
     drop((opened, bytes));
     let broker = Arc::clone(&context.broker);
     Dispatched::Waiting(Box::pin(async move {
-        let response = AssertUnwindSafe(response).catch_unwind().await;
-        broker.metrics.request_took(ApiKey::Fetch, arrived.elapsed());
+        let response = guarded_future(response).await;
+        broker
+            .metrics
+            .request_took(ApiKey::Fetch, arrived.elapsed());
         let answer = match response {
             Ok(response) => encode::<FetchRequest>(version, correlation_id, &response),
             Err(_) => {
@@ -307,13 +359,19 @@ fn fetch(context: &Context, mut opened: Opened, frame: Frame) -> Dispatched {
                 None
             }
         };
-        answer.unwrap_or(Answer::Close(CloseCause::HandlerFailed { api: ApiKey::Fetch, version }))
+        answer.unwrap_or(Answer::Close(CloseCause::HandlerFailed {
+            api: ApiKey::Fetch,
+            version,
+        }))
     }))
 }
 
 /// The first error in a response.
 fn first_error(response: &ProduceResponse) -> Option<ErrorCode> {
-    let partitions = response.responses.iter().flat_map(|topic| &topic.partition_responses);
+    let partitions = response
+        .responses
+        .iter()
+        .flat_map(|topic| &topic.partition_responses);
     partitions
         .map(|partition| partition.error_code)
         .find(|code| *code != ErrorCode::None.code())

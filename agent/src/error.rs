@@ -3,8 +3,11 @@
 
 use floe_metadata::api::{BatchRejection, CommitError, RequestError};
 use floe_protocol::error_code::ErrorCode;
+use floe_protocol::record_batch::BatchErrorKind;
 use floe_storage::error::{StoreError, StoreErrorKind};
 
+use crate::fetch::{ReadError, SessionError};
+use crate::produce::Outcome;
 use crate::topic_config::ConfigError;
 use crate::topic_name::NameError;
 
@@ -20,7 +23,10 @@ pub(crate) struct Failure {
 impl Failure {
     /// A failure of the handler's own.
     pub(crate) fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
+        Self {
+            code,
+            message: message.into(),
+        }
     }
 }
 
@@ -35,7 +41,9 @@ impl From<RequestError> for Failure {
             | RequestError::TooManyPartitions { .. } => ErrorCode::InvalidPartitions,
         };
         let message = match &error {
-            RequestError::UnknownTopic => "This server does not host this topic-partition.".to_owned(),
+            RequestError::UnknownTopic => {
+                "This server does not host this topic-partition.".to_owned()
+            }
             RequestError::TopicExists(name) => format!("Topic '{name}' already exists."),
             RequestError::PartitionCountNotRaised { have, asked } if have == asked => {
                 format!("Topic already has {have} partition(s).")
@@ -68,6 +76,7 @@ pub(crate) const fn of_rejection(rejection: BatchRejection) -> ErrorCode {
         BatchRejection::OutOfOrderSequence => ErrorCode::OutOfOrderSequenceNumber,
         BatchRejection::InvalidProducerEpoch => ErrorCode::InvalidProducerEpoch,
         BatchRejection::InvalidTxnState => ErrorCode::InvalidTxnState,
+        BatchRejection::Empty => ErrorCode::InvalidRecord,
         // No retry can help, and no other code says "full for ever".
         BatchRejection::OffsetsExhausted => ErrorCode::UnknownServerError,
     }
@@ -101,5 +110,44 @@ pub(crate) const fn of_read(error: &StoreError) -> ErrorCode {
         | StoreErrorKind::Unsupported
         | StoreErrorKind::Invalid
         | StoreErrorKind::Other => ErrorCode::KafkaStorageError,
+    }
+}
+
+/// The code for a produced batch that failed a check.
+pub(crate) const fn of_batch(kind: BatchErrorKind) -> ErrorCode {
+    match kind {
+        BatchErrorKind::InvalidRecord => ErrorCode::InvalidRecord,
+        BatchErrorKind::Corrupt => ErrorCode::CorruptMessage,
+        BatchErrorKind::UnsupportedCompression => ErrorCode::UnsupportedCompressionType,
+        BatchErrorKind::TooLarge => ErrorCode::MessageTooLarge,
+        BatchErrorKind::InvalidTimestamp => ErrorCode::InvalidTimestamp,
+    }
+}
+
+/// The code for a produced batch with this outcome; `None` is one that was still open in the end.
+pub(crate) const fn of_outcome(outcome: Option<Outcome>) -> ErrorCode {
+    match outcome {
+        Some(Outcome::Written { .. }) => ErrorCode::None,
+        Some(Outcome::Rejected(rejection)) => of_rejection(rejection),
+        Some(Outcome::NotStored) => ErrorCode::KafkaStorageError,
+        Some(Outcome::NoResult(error)) => of_commit(error),
+        None => ErrorCode::RequestTimedOut,
+    }
+}
+
+/// The code for records that could not be read.
+pub(crate) const fn of_read_error(error: &ReadError) -> ErrorCode {
+    match error {
+        ReadError::Store(cause) => of_read(cause),
+        ReadError::Damaged { .. } => ErrorCode::KafkaStorageError,
+    }
+}
+
+/// The code for a fetch that does not fit its session.
+pub(crate) const fn of_session(error: SessionError) -> ErrorCode {
+    match error {
+        SessionError::NotFound(_) => ErrorCode::FetchSessionIdNotFound,
+        SessionError::Epoch { .. } => ErrorCode::InvalidFetchSessionEpoch,
+        SessionError::TopicId(_) => ErrorCode::FetchSessionTopicIdError,
     }
 }

@@ -2,13 +2,20 @@
 //! process around them. The `floe` binary is a thin shell over this library, so that tests run several
 //! agents in one process.
 
+mod admin;
 pub mod broker;
 pub mod config;
 pub mod connection;
 mod dispatch;
+mod error;
 pub mod fetch;
 mod handlers;
 pub mod memory;
 pub mod metrics;
+mod node;
+pub mod panics;
 pub mod produce;
+mod server;
+pub mod start;
 pub mod topic_config;
+pub mod topic_name;

@@ -94,14 +94,24 @@ impl Pool {
     }
 
     fn try_reserve(&self, bytes: usize) -> Option<MemoryPermit> {
-        let permit = Arc::clone(&self.bytes).try_acquire_many_owned(self.permits(bytes)).ok()?;
-        Some(MemoryPermit { bytes: Some(permit), overdraft: None })
+        let permit = Arc::clone(&self.bytes)
+            .try_acquire_many_owned(self.permits(bytes))
+            .ok()?;
+        Some(MemoryPermit {
+            bytes: Some(permit),
+            overdraft: None,
+        })
     }
 
     async fn reserve(&self, bytes: usize) -> MemoryPermit {
-        let permit = Arc::clone(&self.bytes).acquire_many_owned(self.permits(bytes)).await;
+        let permit = Arc::clone(&self.bytes)
+            .acquire_many_owned(self.permits(bytes))
+            .await;
         // The semaphores are never closed, so the error cannot occur; no permit is the safe reading.
-        MemoryPermit { bytes: permit.ok(), overdraft: None }
+        MemoryPermit {
+            bytes: permit.ok(),
+            overdraft: None,
+        }
     }
 }
 
@@ -159,7 +169,8 @@ impl MemoryBudget {
     #[must_use]
     pub fn used_bytes(&self, share: Share) -> usize {
         let pool = self.pool(share);
-        pool.capacity_bytes.saturating_sub(pool.bytes.available_permits())
+        pool.capacity_bytes
+            .saturating_sub(pool.bytes.available_permits())
     }
 
     /// Size of the share.
@@ -180,19 +191,30 @@ pub struct MemoryPermit {
 impl MemoryPermit {
     /// A permit for no bytes, for callers whose bytes are counted elsewhere.
     pub const fn empty() -> Self {
-        Self { bytes: None, overdraft: None }
+        Self {
+            bytes: None,
+            overdraft: None,
+        }
     }
 
     /// Bytes this permit stands for; what was overdrawn is not counted.
     #[must_use]
     pub fn size_bytes(&self) -> usize {
-        self.bytes.as_ref().map_or(0, OwnedSemaphorePermit::num_permits)
+        self.bytes
+            .as_ref()
+            .map_or(0, OwnedSemaphorePermit::num_permits)
     }
 
     /// Takes up to `bytes` off this permit into one of their own.
     pub fn split(&mut self, bytes: usize) -> Self {
-        let part = self.bytes.as_mut().and_then(|all| all.split(bytes.min(all.num_permits())));
-        Self { bytes: part, overdraft: None }
+        let part = self
+            .bytes
+            .as_mut()
+            .and_then(|all| all.split(bytes.min(all.num_permits())));
+        Self {
+            bytes: part,
+            overdraft: None,
+        }
     }
 
     /// Adds another permit of the same share to this one.
@@ -245,7 +267,11 @@ mod tests {
         let permit = budget.try_reserve(Share::Produce, 3 * STEP_BYTES).unwrap();
         assert_eq!(budget.used_bytes(Share::Produce), 3 * STEP_BYTES);
         assert!(budget.try_reserve(Share::Produce, 2 * STEP_BYTES).is_none());
-        assert!(budget.try_reserve(Share::Requests, 2 * STEP_BYTES).is_some());
+        assert!(
+            budget
+                .try_reserve(Share::Requests, 2 * STEP_BYTES)
+                .is_some()
+        );
         drop(permit);
         assert_eq!(budget.used_bytes(Share::Produce), 0);
     }
@@ -267,7 +293,10 @@ mod tests {
         let mut second = budget.reserve(Share::Produce, STEP_BYTES).await;
         budget.grow(Share::Produce, &mut first, STEP_BYTES).await;
         let mut waiting = Box::pin(budget.grow(Share::Produce, &mut second, STEP_BYTES));
-        assert!(waiting.as_mut().now_or_never().is_none(), "only one frame may overdraw");
+        assert!(
+            waiting.as_mut().now_or_never().is_none(),
+            "only one frame may overdraw"
+        );
         drop(first);
         waiting.await;
         drop(second);
@@ -277,7 +306,10 @@ mod tests {
     #[test]
     fn a_reservation_above_the_share_takes_the_share() {
         let budget = budget(STEP_BYTES);
-        let permit = budget.reserve(Share::Answers, 100 * STEP_BYTES).now_or_never().unwrap();
+        let permit = budget
+            .reserve(Share::Answers, 100 * STEP_BYTES)
+            .now_or_never()
+            .unwrap();
         assert_eq!(permit.size_bytes(), STEP_BYTES);
     }
 }

@@ -3,6 +3,8 @@
 //! Names are `floe_<part>_<what>_<unit>`; counters end in `_total`. Handles are cheap clones of atomics:
 //! the hot path never looks a label up, it holds its counter.
 
+pub(crate) mod collect;
+
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -85,20 +87,60 @@ impl Metrics {
 
     fn register_all(&self) {
         let rows: [(&str, &str, &Counter); 7] = [
-            ("floe_produce_bytes", "Record batch bytes committed", &self.produced_bytes),
-            ("floe_produce_records", "Records committed", &self.produced_records),
-            ("floe_fetch_bytes", "Record batch bytes sent to consumers", &self.fetched_bytes),
-            ("floe_fetch_records", "Records sent to consumers", &self.fetched_records),
-            ("floe_connections_accepted", "Connections accepted", &self.connections_accepted),
-            ("floe_connections_refused", "Connections refused", &self.connections_refused),
-            ("floe_requests_trailing_bytes", "Bytes after a body, ignored", &self.trailing_bytes),
+            (
+                "floe_produce_bytes",
+                "Record batch bytes committed",
+                &self.produced_bytes,
+            ),
+            (
+                "floe_produce_records",
+                "Records committed",
+                &self.produced_records,
+            ),
+            (
+                "floe_fetch_bytes",
+                "Record batch bytes sent to consumers",
+                &self.fetched_bytes,
+            ),
+            (
+                "floe_fetch_records",
+                "Records sent to consumers",
+                &self.fetched_records,
+            ),
+            (
+                "floe_connections_accepted",
+                "Connections accepted",
+                &self.connections_accepted,
+            ),
+            (
+                "floe_connections_refused",
+                "Connections refused",
+                &self.connections_refused,
+            ),
+            (
+                "floe_requests_trailing_bytes",
+                "Bytes after a body, ignored",
+                &self.trailing_bytes,
+            ),
         ];
         for (name, help, counter) in rows {
             self.register(name, help, counter.clone());
         }
-        self.register("floe_requests_panics", "Panics in handlers", self.handler_panics.clone());
-        self.register("floe_connections_open", "Connections open", self.connections_open.clone());
-        self.register("floe_connections_closed", "Connections closed, by cause", self.closes.clone());
+        self.register(
+            "floe_requests_panics",
+            "Panics in handlers",
+            self.handler_panics.clone(),
+        );
+        self.register(
+            "floe_connections_open",
+            "Connections open",
+            self.connections_open.clone(),
+        );
+        self.register(
+            "floe_connections_closed",
+            "Connections closed, by cause",
+            self.closes.clone(),
+        );
     }
 
     /// Adds a metric; `name` without unit suffix and `_total`.
@@ -113,7 +155,7 @@ impl Metrics {
 
     /// Notes how long a request took from its last byte to its answer.
     pub fn request_took(&self, api_key: ApiKey, took: Duration) {
-        let slot = usize::try_from(i16::from(api_key)).ok();
+        let slot = usize::try_from(api_key.to_wire()).ok();
         if let Some(Some(histogram)) = slot.and_then(|slot| self.requests.get(slot)) {
             histogram.observe(took.as_secs_f64());
         }
@@ -141,11 +183,10 @@ impl Metrics {
 
 /// One histogram per handled API, at the index of its key.
 fn request_histograms(registry: &mut Registry, handled: &[ApiKey]) -> Vec<Option<Histogram>> {
-    let family =
-        Family::<ApiLabel, Histogram, fn() -> Histogram>::new_with_constructor(|| {
-            // 0.1 ms to 52 s.
-            Histogram::new(exponential_buckets(0.000_1, 2.0, 20))
-        });
+    let family = Family::<ApiLabel, Histogram, fn() -> Histogram>::new_with_constructor(|| {
+        // 0.1 ms to 52 s.
+        Histogram::new(exponential_buckets(0.000_1, 2.0, 20))
+    });
     registry.register_with_unit(
         "floe_request_duration",
         "From a request's last byte to its answer",
@@ -154,12 +195,20 @@ fn request_histograms(registry: &mut Registry, handled: &[ApiKey]) -> Vec<Option
     );
     let mut histograms = Vec::new();
     for api_key in handled {
-        let Ok(slot) = usize::try_from(i16::from(*api_key)) else { continue };
+        let Ok(slot) = usize::try_from(api_key.to_wire()) else {
+            continue;
+        };
         if histograms.len() <= slot {
             histograms.resize(slot + 1, None);
         }
         if let Some(place) = histograms.get_mut(slot) {
-            *place = Some(family.get_or_create(&ApiLabel { api: format!("{api_key:?}") }).clone());
+            *place = Some(
+                family
+                    .get_or_create(&ApiLabel {
+                        api: format!("{api_key:?}"),
+                    })
+                    .clone(),
+            );
         }
     }
     histograms

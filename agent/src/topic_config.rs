@@ -79,11 +79,15 @@ pub enum ConfigError {
 /// The first config that is unknown or does not fit, or two that contradict each other.
 pub fn check_topic_configs(configs: &BTreeMap<String, String>) -> Result<(), ConfigError> {
     for (name, value) in configs {
-        let definition = topic_config(name)
-            .ok_or_else(|| ConfigError::UnknownTopicConfig(name.clone()))?;
+        let definition =
+            topic_config(name).ok_or_else(|| ConfigError::UnknownTopicConfig(name.clone()))?;
         definition.check_value(value)?;
     }
-    let number = |name: &str| configs.get(name).and_then(|value| value.trim().parse::<i64>().ok());
+    let number = |name: &str| {
+        configs
+            .get(name)
+            .and_then(|value| value.trim().parse::<i64>().ok())
+    };
     let low = number("min.compaction.lag.ms").unwrap_or(0);
     let high = number("max.compaction.lag.ms").unwrap_or(i64::MAX);
     if low > high {
@@ -142,8 +146,8 @@ impl BrokerSettings {
     /// The first setting that is unknown, derived, or does not fit.
     pub fn new(set: BTreeMap<String, String>) -> Result<Self, ConfigError> {
         for (name, value) in &set {
-            let definition =
-                broker_config(name).ok_or_else(|| ConfigError::UnknownBrokerConfig(name.clone()))?;
+            let definition = broker_config(name)
+                .ok_or_else(|| ConfigError::UnknownBrokerConfig(name.clone()))?;
             if DERIVED.contains(&name.as_str()) {
                 return Err(ConfigError::Derived(name.clone(), definition.documentation));
             }
@@ -160,7 +164,10 @@ impl BrokerSettings {
             timestamp_after_max_ms: 0,
             is_compacted: false,
         };
-        let mut settings = Self { set, topic_defaults };
+        let mut settings = Self {
+            set,
+            topic_defaults,
+        };
         settings.topic_defaults = settings.resolve(&BTreeMap::new());
         settings
     }
@@ -174,25 +181,33 @@ impl BrokerSettings {
     /// The value that holds for a broker config; `None` if it has none or does not exist.
     #[must_use]
     pub fn value(&self, name: &str) -> Option<&str> {
-        self.set_value(name).or_else(|| broker_config(name).and_then(|config| config.default))
+        self.set_value(name)
+            .or_else(|| broker_config(name).and_then(|config| config.default))
     }
 
     /// The integer that holds for a broker config, or `otherwise` if it has none.
     #[must_use]
     pub fn integer(&self, name: &str, otherwise: i64) -> i64 {
-        self.value(name).and_then(|value| value.trim().parse().ok()).unwrap_or(otherwise)
+        self.value(name)
+            .and_then(|value| value.trim().parse().ok())
+            .unwrap_or(otherwise)
     }
 
     /// Whether a boolean broker config is on.
     #[must_use]
     pub fn is_on(&self, name: &str) -> bool {
-        self.value(name).is_some_and(|value| value.trim().eq_ignore_ascii_case("true"))
+        self.value(name)
+            .is_some_and(|value| value.trim().eq_ignore_ascii_case("true"))
     }
 
     /// What holds for `topic`. Cheap where the topic sets nothing itself.
     #[must_use]
     pub fn topic(&self, topic: &Topic) -> TopicSettings {
-        if topic.configs.is_empty() { self.topic_defaults } else { self.resolve(&topic.configs) }
+        if topic.configs.is_empty() {
+            self.topic_defaults
+        } else {
+            self.resolve(&topic.configs)
+        }
     }
 
     /// The value of a topic config for a topic that set `configs`, in the topic's unit, and its source.
@@ -210,7 +225,10 @@ impl BrokerSettings {
                 return (scaled(value, *factor), Source::StaticBroker);
             }
         }
-        (definition.default.unwrap_or_default().to_owned(), Source::Default)
+        (
+            definition.default.unwrap_or_default().to_owned(),
+            Source::Default,
+        )
     }
 
     fn resolve(&self, configs: &BTreeMap<String, String>) -> TopicSettings {

@@ -5,8 +5,12 @@ pub const NAME_BYTES_MAX: usize = 249;
 
 /// Topics that Kafka keeps its own state in. Floe has none of them: they are neither listed nor
 /// created, and reading or writing them finds no topic.
-const INTERNAL: [&str; 4] =
-    ["__cluster_metadata", "__consumer_offsets", "__share_group_state", "__transaction_state"];
+const INTERNAL: [&str; 4] = [
+    "__cluster_metadata",
+    "__consumer_offsets",
+    "__share_group_state",
+    "__transaction_state",
+];
 
 /// Why a name is refused, in Kafka's words.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -41,7 +45,9 @@ pub fn check(name: &str) -> Result<(), NameError> {
     }
     if name.len() > NAME_BYTES_MAX {
         // The whole of a name of megabytes is of no use to anyone.
-        return Err(NameError::TooLong(name.chars().take(NAME_BYTES_MAX + 1).collect()));
+        return Err(NameError::TooLong(
+            name.chars().take(NAME_BYTES_MAX + 1).collect(),
+        ));
     }
     let is_legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     if !name.bytes().all(is_legal) {
@@ -82,7 +88,10 @@ mod tests {
             ("a b", "'a b' contains one or more characters"),
             ("a/b", "'a/b' contains one or more characters"),
             ("é", "'é' contains one or more characters"),
-            (too_long.as_str(), "is longer than the max allowed length 249"),
+            (
+                too_long.as_str(),
+                "is longer than the max allowed length 249",
+            ),
         ] {
             let error = check(name).expect_err(name).to_string();
             assert!(error.contains(expected), "{name}: {error}");

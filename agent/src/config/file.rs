@@ -11,15 +11,22 @@ use super::{ConfigError, Setting};
 /// # Errors
 /// It is no TOML, a key is unknown, or a value has a type its setting cannot have.
 pub(super) fn parse(file: &str, text: &str) -> Result<BTreeMap<Setting, Vec<String>>, ConfigError> {
-    let table: Table = text.parse().map_err(|error: toml::de::Error| ConfigError::File {
-        file: file.to_owned(),
-        reason: describe(&error, text),
-    })?;
+    let table: Table = text
+        .parse()
+        .map_err(|error: toml::de::Error| ConfigError::File {
+            file: file.to_owned(),
+            reason: describe(&error, text),
+        })?;
     let mut settings = BTreeMap::new();
     for (key, value) in table {
-        let setting = Setting::ALL.into_iter().find(|setting| setting.key() == key);
+        let setting = Setting::ALL
+            .into_iter()
+            .find(|setting| setting.key() == key);
         let Some(setting) = setting else {
-            return Err(ConfigError::UnknownKey { file: file.to_owned(), key });
+            return Err(ConfigError::UnknownKey {
+                file: file.to_owned(),
+                key,
+            });
         };
         let values = values(setting, value).ok_or_else(|| ConfigError::File {
             file: file.to_owned(),
@@ -32,7 +39,12 @@ pub(super) fn parse(file: &str, text: &str) -> Result<BTreeMap<Setting, Vec<Stri
 
 /// One line: where and what.
 fn describe(error: &toml::de::Error, text: &str) -> String {
-    let message = error.message().lines().next().unwrap_or("not TOML").to_owned();
+    let message = error
+        .message()
+        .lines()
+        .next()
+        .unwrap_or("not TOML")
+        .to_owned();
     match error.span().and_then(|span| text.get(..span.start)) {
         Some(before) => format!("line {}: {message}", before.matches('\n').count() + 1),
         None => message,

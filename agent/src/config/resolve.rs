@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use floe_storage::store::StoreUrl;
+
 use super::{
     Args, ByteSize, Config, ConfigError, DEFAULT_LISTENER, FlushConfig, ListenerConfig,
     MEMORY_LIMIT_BYTES_DEFAULT_MAX, Setting, file,
@@ -11,6 +13,8 @@ use crate::broker::Endpoint;
 use crate::memory::LIMIT_BYTES_MIN;
 use crate::topic_config::BrokerSettings;
 
+/// Where everything is kept unless `--store` says otherwise.
+const DEFAULT_FOLDER: &str = "./floe-data";
 const FLUSH_BYTES_MIN: u64 = 64 * 1024;
 const FLUSH_BYTES_MAX: u64 = 64 * 1024 * 1024;
 const FLUSH_INTERVAL_MAX: Duration = Duration::from_secs(10);
@@ -56,19 +60,32 @@ impl Sources<'_> {
     fn given(&self, setting: Setting) -> Option<Given> {
         let values = self.args.values(setting);
         if !values.is_empty() {
-            return Some(Given { origin: format!("--{}", setting.key()), values });
+            return Some(Given {
+                origin: format!("--{}", setting.key()),
+                values,
+            });
         }
         let variable = setting.variable();
-        if let Some(text) = self.variables.get(&variable).filter(|text| !text.is_empty()) {
+        if let Some(text) = self
+            .variables
+            .get(&variable)
+            .filter(|text| !text.is_empty())
+        {
             let values = if setting.is_repeatable() {
                 text.split(',').map(|part| part.trim().to_owned()).collect()
             } else {
                 vec![text.clone()]
             };
-            return Some(Given { origin: variable, values });
+            return Some(Given {
+                origin: variable,
+                values,
+            });
         }
         let values = self.file.get(&setting)?.clone();
-        Some(Given { origin: format!("{}: {}", self.file_name, setting.key()), values })
+        Some(Given {
+            origin: format!("{}: {}", self.file_name, setting.key()),
+            values,
+        })
     }
 
     /// The last value given for a setting that has one.
@@ -93,24 +110,38 @@ impl Sources<'_> {
             for pair in values {
                 let Some((name, value)) = pair.split_once('=') else {
                     let reason = "is not of the form NAME=VALUE".to_owned();
-                    return Err(ConfigError::Value { origin, value: pair, reason });
+                    return Err(ConfigError::Value {
+                        origin,
+                        value: pair,
+                        reason,
+                    });
                 };
                 let (name, value) = (name.trim().to_owned(), value.trim().to_owned());
                 // Checked one by one, so that the error names the source.
-                BrokerSettings::new(BTreeMap::from([(name.clone(), value.clone())]))
-                    .map_err(|source| ConfigError::Broker { origin: origin.clone(), source })?;
+                BrokerSettings::new(BTreeMap::from([(name.clone(), value.clone())])).map_err(
+                    |source| ConfigError::Broker {
+                        origin: origin.clone(),
+                        source,
+                    },
+                )?;
                 set.insert(name, value);
             }
         }
-        BrokerSettings::new(set)
-            .map_err(|source| ConfigError::Broker { origin: "--set".to_owned(), source })
+        BrokerSettings::new(set).map_err(|source| ConfigError::Broker {
+            origin: "--set".to_owned(),
+            source,
+        })
     }
 }
 
 /// `a=1,b=2` as pairs. A part without `=` belongs to the list before it: `log.cleanup.policy=compact,delete`.
 fn pairs(text: &str) -> Vec<String> {
     let mut pairs: Vec<String> = Vec::new();
-    for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+    for part in text
+        .split(',')
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+    {
         match pairs.last_mut() {
             Some(last) if !part.contains('=') => {
                 last.push(',');
@@ -131,17 +162,26 @@ pub fn resolve(args: &Args, environment: &Environment) -> Result<(Config, String
         Some((name, text)) => (name.as_str(), file::parse(name, text)?),
         None => ("", BTreeMap::new()),
     };
-    let sources = Sources { args, variables: &environment.variables, file_name, file };
-    let log = sources.one(Setting::Log).map_or_else(|| "info".to_owned(), |(_, value)| value);
-    let store = sources.one(Setting::Store);
+    let sources = Sources {
+        args,
+        variables: &environment.variables,
+        file_name,
+        file,
+    };
+    let log = sources
+        .one(Setting::Log)
+        .map_or_else(|| "info".to_owned(), |(_, value)| value);
     let config = Config {
-        store: store.map_or_else(|| "file:./floe-data".to_owned(), |(_, value)| value),
+        store: store(&sources)?,
         listeners: listeners(&sources)?,
         zone: sources.one(Setting::Zone).map(|(_, value)| value),
         memory_limit: memory_limit(&sources, environment.memory_bytes)?,
         http: match sources.one(Setting::Http) {
             Some((given, value)) => endpoint(&given, &value)?,
-            None => Endpoint { host: "127.0.0.1".to_owned(), port: 9080 },
+            None => Endpoint {
+                host: "127.0.0.1".to_owned(),
+                port: 9080,
+            },
         },
         settings: sources.broker_settings()?,
         flush: flush(&sources)?,
@@ -150,12 +190,26 @@ pub fn resolve(args: &Args, environment: &Environment) -> Result<(Config, String
     Ok((config, log))
 }
 
+fn store(sources: &Sources<'_>) -> Result<StoreUrl, ConfigError> {
+    let Some((given, value)) = sources.one(Setting::Store) else {
+        return Ok(StoreUrl::Folder(DEFAULT_FOLDER.into()));
+    };
+    value.parse().map_err(|source| ConfigError::Store {
+        origin: given.origin,
+        source,
+    })
+}
+
 fn memory_limit(sources: &Sources<'_>, machine: Option<u64>) -> Result<ByteSize, ConfigError> {
     let Some((given, value)) = sources.one(Setting::MemoryLimit) else {
         let quarter = machine.map_or(MEMORY_LIMIT_BYTES_DEFAULT_MAX, |bytes| bytes / 4);
-        return Ok(ByteSize(quarter.clamp(LIMIT_BYTES_MIN, MEMORY_LIMIT_BYTES_DEFAULT_MAX)));
+        return Ok(ByteSize(
+            quarter.clamp(LIMIT_BYTES_MIN, MEMORY_LIMIT_BYTES_DEFAULT_MAX),
+        ));
     };
-    let limit: ByteSize = value.parse().map_err(|reason| given.refuse(&value, reason))?;
+    let limit: ByteSize = value
+        .parse()
+        .map_err(|reason| given.refuse(&value, reason))?;
     if limit.0 < LIMIT_BYTES_MIN {
         let reason = format!("is too small; at least {}", ByteSize(LIMIT_BYTES_MIN));
         return Err(given.refuse(&value, reason));
@@ -164,17 +218,21 @@ fn memory_limit(sources: &Sources<'_>, machine: Option<u64>) -> Result<ByteSize,
 }
 
 fn flush(sources: &Sources<'_>) -> Result<FlushConfig, ConfigError> {
-    let mut flush = FlushConfig { bytes: ByteSize(8 * 1024 * 1024), interval: None };
+    let mut flush = FlushConfig {
+        bytes: ByteSize(8 * 1024 * 1024),
+        interval: None,
+    };
     if let Some((given, value)) = sources.one(Setting::FlushSize) {
-        flush.bytes = value.parse().map_err(|reason| given.refuse(&value, reason))?;
+        flush.bytes = value
+            .parse()
+            .map_err(|reason| given.refuse(&value, reason))?;
         if !(FLUSH_BYTES_MIN..=FLUSH_BYTES_MAX).contains(&flush.bytes.0) {
             return Err(given.refuse(&value, "is not between 64KiB and 64MiB"));
         }
     }
     if let Some((given, value)) = sources.one(Setting::FlushInterval) {
-        let interval = duration(&value).ok_or_else(|| {
-            given.refuse(&value, "is no time; write it like 250ms or 1s")
-        })?;
+        let interval = duration(&value)
+            .ok_or_else(|| given.refuse(&value, "is no time; write it like 250ms or 1s"))?;
         if interval > FLUSH_INTERVAL_MAX {
             return Err(given.refuse(&value, "is more than 10s"));
         }
@@ -189,7 +247,11 @@ fn duration(text: &str) -> Option<Duration> {
     if let Some(number) = text.strip_suffix("ms") {
         return number.trim_end().parse().ok().map(Duration::from_millis);
     }
-    text.strip_suffix('s')?.trim_end().parse().ok().map(Duration::from_secs)
+    text.strip_suffix('s')?
+        .trim_end()
+        .parse()
+        .ok()
+        .map(Duration::from_secs)
 }
 
 fn listeners(sources: &Sources<'_>) -> Result<Vec<ListenerConfig>, ConfigError> {
@@ -202,12 +264,23 @@ fn listeners(sources: &Sources<'_>) -> Result<Vec<ListenerConfig>, ConfigError> 
                 return Err(given.refuse(text, reason));
             }
             let listen = endpoint(&given, address)?;
-            listeners.push(ListenerConfig { name: name.to_owned(), listen, advertise: None });
+            listeners.push(ListenerConfig {
+                name: name.to_owned(),
+                listen,
+                advertise: None,
+            });
         }
     }
     if listeners.is_empty() {
-        let listen = Endpoint { host: "127.0.0.1".to_owned(), port: 9092 };
-        listeners.push(ListenerConfig { name: DEFAULT_LISTENER.to_owned(), listen, advertise: None });
+        let listen = Endpoint {
+            host: "127.0.0.1".to_owned(),
+            port: 9092,
+        };
+        listeners.push(ListenerConfig {
+            name: DEFAULT_LISTENER.to_owned(),
+            listen,
+            advertise: None,
+        });
     }
     if let Some(given) = sources.given(Setting::Advertise) {
         for text in &given.values {
@@ -227,12 +300,14 @@ fn listeners(sources: &Sources<'_>) -> Result<Vec<ListenerConfig>, ConfigError> 
 
 /// Whether the host stands for all interfaces.
 pub(crate) fn is_wildcard(host: &str) -> bool {
-    host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_unspecified())
+    host.parse::<std::net::IpAddr>()
+        .is_ok_and(|address| address.is_unspecified())
 }
 
 /// Splits `NAME=HOST:PORT`.
 fn named(text: &str) -> (&str, &str) {
-    text.split_once('=').map_or((DEFAULT_LISTENER, text), |(name, rest)| (name.trim(), rest))
+    text.split_once('=')
+        .map_or((DEFAULT_LISTENER, text), |(name, rest)| (name.trim(), rest))
 }
 
 /// Reads `HOST:PORT`, where HOST may be a name, an IPv4 address, an IPv6 address in brackets, or empty
@@ -245,7 +320,9 @@ fn endpoint(given: &Given, text: &str) -> Result<Endpoint, ConfigError> {
     let port = port
         .parse::<u16>()
         .map_err(|_| given.refuse(text, "has no port between 0 and 65535"))?;
-    let inner = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let inner = host
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
     let host = match inner {
         Some(address) if address.parse::<std::net::Ipv6Addr>().is_ok() => address,
         Some(_) => return Err(given.refuse(text, "has no IPv6 address in its brackets")),
@@ -258,5 +335,8 @@ fn endpoint(given: &Given, text: &str) -> Result<Endpoint, ConfigError> {
         }
         None => host,
     };
-    Ok(Endpoint { host: host.to_owned(), port })
+    Ok(Endpoint {
+        host: host.to_owned(),
+        port,
+    })
 }

@@ -37,7 +37,10 @@ pub(crate) enum CloseCause {
         bytes: usize,
     },
     /// Only Produce may send frames as large as the limit.
-    #[error("frame of {bytes} bytes for api key {api_key}, which may have {}", super::reader::OTHER_FRAME_BYTES_MAX)]
+    #[error(
+        "frame of {bytes} bytes for api key {api_key}, which may have {}",
+        super::reader::OTHER_FRAME_BYTES_MAX
+    )]
     FrameTooLargeForApi {
         /// As sent.
         api_key: i16,
@@ -204,10 +207,18 @@ impl LineLimit {
     fn take(&self) -> Turn {
         let now = Instant::now();
         let mut guard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let window = guard.get_or_insert(Window { started: now, written: 0, skipped: 0 });
+        let window = guard.get_or_insert(Window {
+            started: now,
+            written: 0,
+            skipped: 0,
+        });
         if now.saturating_duration_since(window.started) >= Duration::from_secs(1) {
             let skipped = window.skipped;
-            *window = Window { started: now, written: 1, skipped: 0 };
+            *window = Window {
+                started: now,
+                written: 1,
+                skipped: 0,
+            };
             return Turn::Write { skipped };
         }
         if window.written < LINES_PER_SECOND {

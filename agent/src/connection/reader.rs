@@ -61,7 +61,12 @@ struct Head {
 
 impl<'a> FrameReader<'a> {
     pub(crate) fn new(stream: &'a TcpStream, memory: &'a MemoryBudget, limits: ReadLimits) -> Self {
-        Self { stream, memory, limits, buffer: BytesMut::new() }
+        Self {
+            stream,
+            memory,
+            limits,
+            buffer: BytesMut::new(),
+        }
     }
 
     /// Reads the next frame. Cancel-safe only between frames: a cancelled read may lose the part of a
@@ -82,7 +87,11 @@ impl<'a> FrameReader<'a> {
         if let Some(small) = self.buffer.get(..head.frame_bytes) {
             let bytes = Bytes::copy_from_slice(small);
             self.buffer.advance(head.frame_bytes);
-            return Ok(Frame { bytes, permit, arrived: Instant::now() });
+            return Ok(Frame {
+                bytes,
+                permit,
+                arrived: Instant::now(),
+            });
         }
         self.large(&head, permit, started).await
     }
@@ -112,7 +121,9 @@ impl<'a> FrameReader<'a> {
         };
         match timeout_at(Instant::now() + idle, self.stream.readable()).await {
             Ok(ready) => Ok(ready?),
-            Err(_) => Err(CloseCause::Idle { seconds: idle.as_secs() }),
+            Err(_) => Err(CloseCause::Idle {
+                seconds: idle.as_secs(),
+            }),
         }
     }
 
@@ -120,7 +131,10 @@ impl<'a> FrameReader<'a> {
     async fn head(&mut self, started: Instant) -> Result<Head, CloseCause> {
         loop {
             let length = frame::check_length(&self.buffer, self.limits.produce_frame_bytes_max)?;
-            let key = self.buffer.get(LENGTH_BYTES..HEAD_BYTES).and_then(|key| key.first_chunk());
+            let key = self
+                .buffer
+                .get(LENGTH_BYTES..HEAD_BYTES)
+                .and_then(|key| key.first_chunk());
             if let Some(frame_bytes) = length {
                 if frame_bytes < HEAD_BYTES - LENGTH_BYTES {
                     return Err(CloseCause::FrameShorterThanHeader { bytes: frame_bytes });
@@ -129,19 +143,31 @@ impl<'a> FrameReader<'a> {
                     return self.judge(frame_bytes, i16::from_be_bytes(*key));
                 }
             }
-            let progress = Progress { frame_bytes: length.unwrap_or(0), started };
+            let progress = Progress {
+                frame_bytes: length.unwrap_or(0),
+                started,
+            };
             self.read_into_buffer(progress).await?;
         }
     }
 
     fn judge(&self, frame_bytes: usize, api_key: i16) -> Result<Head, CloseCause> {
         if api_key == ApiKey::Produce.to_wire() {
-            return Ok(Head { frame_bytes, share: Share::Produce });
+            return Ok(Head {
+                frame_bytes,
+                share: Share::Produce,
+            });
         }
         if frame_bytes > OTHER_FRAME_BYTES_MAX {
-            return Err(CloseCause::FrameTooLargeForApi { api_key, bytes: frame_bytes });
+            return Err(CloseCause::FrameTooLargeForApi {
+                api_key,
+                bytes: frame_bytes,
+            });
         }
-        Ok(Head { frame_bytes, share: Share::Requests })
+        Ok(Head {
+            frame_bytes,
+            share: Share::Requests,
+        })
     }
 
     /// Reads a frame that is not in the buffer as a whole.
@@ -163,12 +189,19 @@ impl<'a> FrameReader<'a> {
                 body.reserve_exact(step);
             }
             let room = body.capacity().min(head.frame_bytes) - body.len();
-            let progress = Progress { frame_bytes: head.frame_bytes, started };
+            let progress = Progress {
+                frame_bytes: head.frame_bytes,
+                started,
+            };
             let deadline = progress.received(body.len());
             let mut target = (&mut body).limit(room);
             read_some(self.stream, &mut target, &deadline).await?;
         }
-        Ok(Frame { bytes: Bytes::from(body), permit, arrived: Instant::now() })
+        Ok(Frame {
+            bytes: Bytes::from(body),
+            permit,
+            arrived: Instant::now(),
+        })
     }
 
     async fn read_into_buffer(&mut self, progress: Progress) -> Result<(), CloseCause> {
@@ -196,9 +229,17 @@ impl Progress {
     fn received(self, received_bytes: usize) -> Deadline {
         let earned = received_bytes / FRAME_BYTES_PER_SECOND_MIN;
         let earned = Duration::from_secs(u64::try_from(earned).unwrap_or(u64::MAX));
-        let Self { frame_bytes, started } = self;
+        let Self {
+            frame_bytes,
+            started,
+        } = self;
         let at = started + FRAME_PATIENCE.max(earned);
-        Deadline { frame_bytes, received_bytes, started, at }
+        Deadline {
+            frame_bytes,
+            received_bytes,
+            started,
+            at,
+        }
     }
 }
 
@@ -208,10 +249,20 @@ async fn read_some(
     target: &mut impl BufMut,
     deadline: &Deadline,
 ) -> Result<(), CloseCause> {
-    let Deadline { frame_bytes, received_bytes, started, at } = *deadline;
+    let Deadline {
+        frame_bytes,
+        received_bytes,
+        started,
+        at,
+    } = *deadline;
     loop {
         match stream.try_read_buf(target) {
-            Ok(0) => return Err(CloseCause::WithinFrame { received_bytes, frame_bytes }),
+            Ok(0) => {
+                return Err(CloseCause::WithinFrame {
+                    received_bytes,
+                    frame_bytes,
+                });
+            }
             Ok(_) => return Ok(()),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -221,7 +272,11 @@ async fn read_some(
             Ok(ready) => ready?,
             Err(_) => {
                 let seconds = started.elapsed().as_secs();
-                return Err(CloseCause::TooSlow { received_bytes, frame_bytes, seconds });
+                return Err(CloseCause::TooSlow {
+                    received_bytes,
+                    frame_bytes,
+                    seconds,
+                });
             }
         }
     }

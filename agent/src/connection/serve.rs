@@ -96,7 +96,11 @@ async fn take(
         Dispatched::Ready(answer) => writer.push_ready(answer),
         Dispatched::Waiting(answer) => writer.push_later(answer),
     }
-    if writer.has_room() { Ok(()) } else { writer.run_until(AnswerWriter::has_room).await }
+    if writer.has_room() {
+        Ok(())
+    } else {
+        writer.run_until(AnswerWriter::has_room).await
+    }
 }
 
 /// Writes the answers that are under way, then ends.
@@ -119,7 +123,10 @@ async fn finish_before(writer: &mut AnswerWriter<'_>, cause: CloseCause) -> Clos
 async fn linger(stream: TcpStream) {
     let deadline = Instant::now() + LINGER;
     let mut stream = stream;
-    if tokio::io::AsyncWriteExt::shutdown(&mut stream).await.is_err() {
+    if tokio::io::AsyncWriteExt::shutdown(&mut stream)
+        .await
+        .is_err()
+    {
         return;
     }
     let mut rest = vec![0; 16 * 1024];

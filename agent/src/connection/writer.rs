@@ -8,8 +8,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
-use futures::{FutureExt as _, StreamExt as _};
 use futures::stream::FuturesOrdered;
+use futures::{FutureExt as _, StreamExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
@@ -142,7 +142,9 @@ impl<'a> AnswerWriter<'a> {
     /// Takes up the answers that are ready now, so that one write carries them all.
     fn take_up_ready(&mut self) {
         while self.close.is_none() && self.pieces_bytes < WAITING_BYTES_MAX {
-            let Some(Some(answer)) = self.answers.next().now_or_never() else { return };
+            let Some(Some(answer)) = self.answers.next().now_or_never() else {
+                return;
+            };
             self.take_up(answer);
         }
     }
@@ -164,7 +166,10 @@ impl<'a> AnswerWriter<'a> {
                 *slice = IoSlice::new(piece);
             }
             let count = self.pieces.len().min(PIECES_MAX);
-            match self.stream.try_write_vectored(slices.get(..count).unwrap_or_default()) {
+            match self
+                .stream
+                .try_write_vectored(slices.get(..count).unwrap_or_default())
+            {
                 Ok(0) => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
                 Ok(written) => {
                     self.advance(written);
@@ -176,7 +181,11 @@ impl<'a> AnswerWriter<'a> {
             }
             match timeout_at(deadline, self.stream.writable()).await {
                 Ok(ready) => ready?,
-                Err(_) => return Err(CloseCause::NotReading { seconds: WRITE_PATIENCE.as_secs() }),
+                Err(_) => {
+                    return Err(CloseCause::NotReading {
+                        seconds: WRITE_PATIENCE.as_secs(),
+                    });
+                }
             }
         }
     }

@@ -57,7 +57,10 @@ impl Refuse for ApiVersionsRequest {
 }
 
 fn error(code: ErrorCode) -> ApiVersionsResponse {
-    ApiVersionsResponse { error_code: code.code(), ..ApiVersionsResponse::default() }
+    ApiVersionsResponse {
+        error_code: code.code(),
+        ..ApiVersionsResponse::default()
+    }
 }
 
 fn entry(api: ApiKey) -> ApiVersion {

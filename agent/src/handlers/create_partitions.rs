@@ -1,7 +1,7 @@
 //! CreatePartitions (KIP-195): a topic's partitions can only become more. Codes and words are those of
 //! Kafka 4.2's controller.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use floe_metadata::api::{RequestError, Topic};
 use floe_protocol::error_code::ErrorCode;
@@ -25,33 +25,46 @@ const CHANGES_MAX: usize = 64;
 impl Handler for CreatePartitionsRequest {
     async fn handle(self, context: &Context) -> CreatePartitionsResponse {
         let deadline = deadline(self.timeout_ms);
-        let mut seen = BTreeSet::new();
-        let twice: BTreeSet<&str> = self
-            .topics
-            .iter()
-            .map(|topic| topic.name.as_str())
-            .filter(|name| !seen.insert(*name))
-            .collect();
-        let mut answered = BTreeSet::new();
-        let distinct = self.topics.iter().filter(|topic| answered.insert(topic.name.as_str()));
-        let results = stream::iter(distinct)
-            .map(|topic| {
-                let is_twice = twice.contains(topic.name.as_str());
-                one(topic, is_twice, self.validate_only, deadline, context)
-            })
-            .buffered(CHANGES_MAX)
-            .collect()
-            .await;
-        CreatePartitionsResponse { throttle_time_ms: 0, results }
+        let raised = distinct(&self.topics)
+            .into_iter()
+            .map(|(topic, is_twice)| one(topic, is_twice, self.validate_only, deadline, context));
+        let raised: Vec<_> = raised.collect();
+        let results = stream::iter(raised).buffered(CHANGES_MAX).collect().await;
+        CreatePartitionsResponse {
+            throttle_time_ms: 0,
+            results,
+        }
     }
 }
 
 impl Refuse for CreatePartitionsRequest {
     fn refuse(&self, _version: i16, code: ErrorCode) -> Option<CreatePartitionsResponse> {
         let failure = Failure::new(code, code.message());
-        let results = self.topics.iter().map(|topic| result(topic, Err(failure.clone())));
-        Some(CreatePartitionsResponse { throttle_time_ms: 0, results: results.collect() })
+        let results = self
+            .topics
+            .iter()
+            .map(|topic| result(topic, Err(failure.clone())));
+        Some(CreatePartitionsResponse {
+            throttle_time_ms: 0,
+            results: results.collect(),
+        })
     }
+}
+
+/// The topics of a request, each name once, and whether it was there more than once.
+fn distinct(topics: &[CreatePartitionsTopic]) -> Vec<(&CreatePartitionsTopic, bool)> {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for topic in topics {
+        *counts.entry(topic.name.as_str()).or_default() += 1;
+    }
+    topics
+        .iter()
+        .filter_map(|topic| {
+            counts
+                .remove(topic.name.as_str())
+                .map(|count| (topic, count > 1))
+        })
+        .collect()
 }
 
 async fn one(
@@ -79,9 +92,15 @@ async fn one(
 fn check(wanted: &CreatePartitionsTopic, topic: &Topic, node_id: i32) -> Result<(), Failure> {
     let have = topic.partition_count;
     if wanted.count <= have {
-        return Err(RequestError::PartitionCountNotRaised { have, asked: wanted.count }.into());
+        return Err(RequestError::PartitionCountNotRaised {
+            have,
+            asked: wanted.count,
+        }
+        .into());
     }
-    let Some(assignments) = &wanted.assignments else { return Ok(()) };
+    let Some(assignments) = &wanted.assignments else {
+        return Ok(());
+    };
     let additional = wanted.count - have;
     if i32::try_from(assignments.len()) != Ok(additional) {
         let message = format!(
@@ -90,7 +109,9 @@ fn check(wanted: &CreatePartitionsTopic, topic: &Topic, node_id: i32) -> Result<
         );
         return Err(Failure::new(ErrorCode::InvalidReplicaAssignment, message));
     }
-    assignments.iter().try_for_each(|assignment| check_assigned(&assignment.broker_ids, node_id))
+    assignments
+        .iter()
+        .try_for_each(|assignment| check_assigned(&assignment.broker_ids, node_id))
 }
 
 async fn raise(
@@ -122,7 +143,10 @@ fn result(
     let failure = outcome.err();
     CreatePartitionsTopicResult {
         name: wanted.name.clone(),
-        error_code: failure.as_ref().map_or(ErrorCode::None, |failure| failure.code).code(),
+        error_code: failure
+            .as_ref()
+            .map_or(ErrorCode::None, |failure| failure.code)
+            .code(),
         error_message: failure.map(|failure| Str::from(failure.message)),
     }
 }

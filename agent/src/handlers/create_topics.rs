@@ -30,23 +30,34 @@ impl Handler for CreateTopicsRequest {
     async fn handle(self, context: &Context) -> CreateTopicsResponse {
         let deadline = deadline(self.timeout_ms);
         let twice = named_twice(&self.topics);
-        let results = stream::iter(distinct(&self.topics))
-            .map(|topic| {
-                let is_twice = twice.contains(topic.name.as_str());
-                one(topic, is_twice, self.validate_only, deadline, context)
-            })
+        let created = distinct(&self.topics).into_iter().map(|topic| {
+            let is_twice = twice.contains(topic.name.as_str());
+            one(topic, is_twice, self.validate_only, deadline, context)
+        });
+        let created: Vec<_> = created.collect();
+        let topics = stream::iter(created)
             .buffered(CREATIONS_MAX)
             .collect()
             .await;
-        CreateTopicsResponse { throttle_time_ms: 0, topics: results }
+        CreateTopicsResponse {
+            throttle_time_ms: 0,
+            topics,
+        }
     }
 }
 
 impl Refuse for CreateTopicsRequest {
     fn refuse(&self, _version: i16, code: ErrorCode) -> Option<CreateTopicsResponse> {
         let failure = Failure::new(code, code.message());
-        let topics = self.topics.iter().map(|topic| refused(topic, failure.clone())).collect();
-        Some(CreateTopicsResponse { throttle_time_ms: 0, topics })
+        let topics = self
+            .topics
+            .iter()
+            .map(|topic| refused(topic, failure.clone()))
+            .collect();
+        Some(CreateTopicsResponse {
+            throttle_time_ms: 0,
+            topics,
+        })
     }
 }
 
@@ -81,13 +92,20 @@ fn default_replication(settings: &BrokerSettings) -> i16 {
 
 fn named_twice(topics: &[CreatableTopic]) -> BTreeSet<&str> {
     let mut seen = BTreeSet::new();
-    topics.iter().map(|topic| topic.name.as_str()).filter(|name| !seen.insert(*name)).collect()
+    topics
+        .iter()
+        .map(|topic| topic.name.as_str())
+        .filter(|name| !seen.insert(*name))
+        .collect()
 }
 
 /// The topics of a request, each name once.
 fn distinct(topics: &[CreatableTopic]) -> Vec<&CreatableTopic> {
     let mut seen = BTreeSet::new();
-    topics.iter().filter(|topic| seen.insert(topic.name.as_str())).collect()
+    topics
+        .iter()
+        .filter(|topic| seen.insert(topic.name.as_str()))
+        .collect()
 }
 
 async fn one(
@@ -98,13 +116,18 @@ async fn one(
     context: &Context,
 ) -> CreatableTopicResult {
     let spec = if is_twice {
-        Err(Failure::new(ErrorCode::InvalidRequest, "Duplicate topic name."))
+        Err(Failure::new(
+            ErrorCode::InvalidRequest,
+            "Duplicate topic name.",
+        ))
     } else {
         check(topic, context)
     };
     let outcome = match spec {
         Ok(spec) if validate_only => Ok((spec, None)),
-        Ok(spec) => create(context, spec.clone(), deadline).await.map(|made| (spec, Some(made))),
+        Ok(spec) => create(context, spec.clone(), deadline)
+            .await
+            .map(|made| (spec, Some(made))),
         Err(failure) => Err(failure),
     };
     match outcome {
@@ -125,11 +148,18 @@ fn check(topic: &CreatableTopic, context: &Context) -> Result<TopicSpec, Failure
     let mut configs = BTreeMap::new();
     for config in &topic.configs {
         let name = config.name.to_string();
-        let Some(value) = &config.value else { return Err(ConfigError::Null(name).into()) };
+        let Some(value) = &config.value else {
+            return Err(ConfigError::Null(name).into());
+        };
         configs.insert(name, value.to_string());
     }
     check_topic_configs(&configs)?;
-    Ok(TopicSpec { name: topic.name.to_string(), partition_count, replication_factor, configs })
+    Ok(TopicSpec {
+        name: topic.name.to_string(),
+        partition_count,
+        replication_factor,
+        configs,
+    })
 }
 
 /// Whether a topic of this name may be created here and now.
@@ -145,9 +175,15 @@ pub(super) fn check_new_name(name: &str, context: &Context) -> Result<(), Failur
         return Err(Failure::new(ErrorCode::TopicAlreadyExists, message));
     }
     if name.contains(['.', '_']) {
-        let taken = view.topics().into_iter().find(|topic| topic_name::collide(&topic.name, name));
+        let taken = view
+            .topics()
+            .into_iter()
+            .find(|topic| topic_name::collide(&topic.name, name));
         if let Some(taken) = taken {
-            let message = format!("Topic '{name}' collides with existing topic: {}", taken.name);
+            let message = format!(
+                "Topic '{name}' collides with existing topic: {}",
+                taken.name
+            );
             return Err(Failure::new(ErrorCode::InvalidTopicException, message));
         }
     }
@@ -199,24 +235,35 @@ fn assigned_counts(topic: &CreatableTopic, node_id: i32) -> Result<(i32, i16), F
         return Err(contradiction("replication factor", factor));
     }
     if topic.num_partitions != -1 {
-        return Err(contradiction("numPartitions", i64::from(topic.num_partitions)));
+        return Err(contradiction(
+            "numPartitions",
+            i64::from(topic.num_partitions),
+        ));
     }
     let mut seen = BTreeSet::new();
     for assignment in &topic.assignments {
         if !seen.insert(assignment.partition_index) {
             let index = assignment.partition_index;
-            let message = format!("Found multiple manual partition assignments for partition {index}");
+            let message =
+                format!("Found multiple manual partition assignments for partition {index}");
             return Err(Failure::new(ErrorCode::InvalidReplicaAssignment, message));
         }
         check_assigned(&assignment.broker_ids, node_id)?;
     }
-    let is_sequence = seen.iter().copied().eq(0..i32::try_from(seen.len()).unwrap_or(i32::MAX));
+    let is_sequence = seen
+        .iter()
+        .copied()
+        .eq(0..i32::try_from(seen.len()).unwrap_or(i32::MAX));
     if !is_sequence {
         let message = "partitions should be a consecutive 0-based integer sequence";
         return Err(Failure::new(ErrorCode::InvalidReplicaAssignment, message));
     }
     let factor = topic.assignments.first().map_or(1, replicas);
-    if topic.assignments.iter().any(|assignment| replicas(assignment) != factor) {
+    if topic
+        .assignments
+        .iter()
+        .any(|assignment| replicas(assignment) != factor)
+    {
         let message = "partitions have different numbers of replicas";
         return Err(Failure::new(ErrorCode::InvalidReplicaAssignment, message));
     }
@@ -232,7 +279,9 @@ fn replicas(assignment: &CreatableReplicaAssignment) -> i16 {
 pub(super) fn check_assigned(broker_ids: &[i32], node_id: i32) -> Result<(), Failure> {
     let refuse = |message: String| Err(Failure::new(ErrorCode::InvalidReplicaAssignment, message));
     if broker_ids.is_empty() {
-        return refuse("The manual partition assignment includes an empty replica list.".to_owned());
+        return refuse(
+            "The manual partition assignment includes an empty replica list.".to_owned(),
+        );
     }
     if let Some(unknown) = broker_ids.iter().find(|id| **id != node_id) {
         return refuse(format!(

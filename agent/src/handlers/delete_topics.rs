@@ -27,20 +27,33 @@ impl Handler for DeleteTopicsRequest {
         let deadline = deadline(self.timeout_ms);
         let wanted = wanted(&self);
         let twice = wanted_twice(&wanted);
-        let responses = stream::iter(&wanted)
+        let deleted: Vec<_> = wanted
+            .iter()
             .map(|state| one(state, &twice, deadline, context))
+            .collect();
+        let responses = stream::iter(deleted)
             .buffered(DELETIONS_MAX)
             .collect()
             .await;
-        DeleteTopicsResponse { throttle_time_ms: 0, responses }
+        DeleteTopicsResponse {
+            throttle_time_ms: 0,
+            responses,
+        }
     }
 }
 
 impl Refuse for DeleteTopicsRequest {
     fn refuse(&self, _version: i16, code: ErrorCode) -> Option<DeleteTopicsResponse> {
         let failure = Failure::new(code, code.message());
-        let responses = wanted(self).iter().map(|state| result(state, Err(failure.clone())));
-        Some(DeleteTopicsResponse { throttle_time_ms: 0, responses: responses.collect() })
+        let wanted = wanted(self);
+        let responses = wanted
+            .iter()
+            .map(|state| result(state, Err(failure.clone())))
+            .collect();
+        Some(DeleteTopicsResponse {
+            throttle_time_ms: 0,
+            responses,
+        })
     }
 }
 
@@ -61,7 +74,11 @@ fn key(state: &DeleteTopicState) -> Wanted<'_> {
 
 fn wanted_twice(wanted: &[DeleteTopicState]) -> BTreeSet<Wanted<'_>> {
     let mut seen = BTreeSet::new();
-    wanted.iter().map(key).filter(|key| !seen.insert(*key)).collect()
+    wanted
+        .iter()
+        .map(key)
+        .filter(|key| !seen.insert(*key))
+        .collect()
 }
 
 async fn one(
@@ -90,14 +107,21 @@ fn check_enabled(context: &Context) -> Result<(), Failure> {
     } else {
         ErrorCode::TopicDeletionDisabled
     };
-    Err(Failure::new(code, "Topic deletion is disabled: delete.topic.enable is false."))
+    Err(Failure::new(
+        code,
+        "Topic deletion is disabled: delete.topic.enable is false.",
+    ))
 }
 
 fn check_distinct(state: &DeleteTopicState, twice: &BTreeSet<Wanted<'_>>) -> Result<(), Failure> {
     if !twice.contains(&key(state)) {
         return Ok(());
     }
-    let message = if state.name.is_some() { "Duplicate topic name." } else { "Duplicate topic id." };
+    let message = if state.name.is_some() {
+        "Duplicate topic name."
+    } else {
+        "Duplicate topic id."
+    };
     Err(Failure::new(ErrorCode::InvalidRequest, message))
 }
 
@@ -115,7 +139,10 @@ fn find(state: &DeleteTopicState, context: &Context) -> Result<Arc<Topic>, Failu
         }
         (Some(name), true) => view.topic_by_name(name).ok_or_else(unknown_name),
         (None, false) => view.topic(id).ok_or_else(|| {
-            Failure::new(ErrorCode::UnknownTopicId, "This server does not host this topic ID.")
+            Failure::new(
+                ErrorCode::UnknownTopicId,
+                "This server does not host this topic ID.",
+            )
         }),
     }
 }
@@ -126,11 +153,13 @@ fn unknown_name() -> Failure {
 
 async fn delete(topic: &Topic, deadline: Instant, context: &Context) -> Result<(), Failure> {
     let metadata = &context.broker.metadata;
-    settle(context, deadline, async |in_doubt| match metadata.delete_topic(topic.id).await {
-        Ok(revision) => Ok(((), Some(revision))),
-        // An attempt whose answer was lost did it.
-        Err(RequestError::UnknownTopic) if in_doubt => Ok(((), None)),
-        Err(error) => Err(error),
+    settle(context, deadline, async |in_doubt| {
+        match metadata.delete_topic(topic.id).await {
+            Ok(revision) => Ok(((), Some(revision))),
+            // An attempt whose answer was lost did it.
+            Err(RequestError::UnknownTopic) if in_doubt => Ok(((), None)),
+            Err(error) => Err(error),
+        }
     })
     .await
 }

@@ -34,15 +34,24 @@ impl Handler for DescribeConfigsRequest {
             let configs = describe(resource, asked, context);
             result(resource, configs)
         });
-        DescribeConfigsResponse { throttle_time_ms: 0, results: results.collect() }
+        DescribeConfigsResponse {
+            throttle_time_ms: 0,
+            results: results.collect(),
+        }
     }
 }
 
 impl Refuse for DescribeConfigsRequest {
     fn refuse(&self, _version: i16, code: ErrorCode) -> Option<DescribeConfigsResponse> {
         let failure = Failure::new(code, code.message());
-        let results = self.resources.iter().map(|resource| result(resource, Err(failure.clone())));
-        Some(DescribeConfigsResponse { throttle_time_ms: 0, results: results.collect() })
+        let results = self
+            .resources
+            .iter()
+            .map(|resource| result(resource, Err(failure.clone())));
+        Some(DescribeConfigsResponse {
+            throttle_time_ms: 0,
+            results: results.collect(),
+        })
     }
 }
 
@@ -92,7 +101,9 @@ fn topic(
         .topic_by_name(&resource.resource_name)
         .ok_or(RequestError::UnknownTopic)?;
     let settings = &context.broker.settings;
-    let wanted = TOPIC_CONFIGS.iter().filter(|definition| is_wanted(resource, definition.name));
+    let wanted = TOPIC_CONFIGS
+        .iter()
+        .filter(|definition| is_wanted(resource, definition.name));
     let entries = wanted.map(|definition| {
         let (value, source) = settings.topic_value(definition, &topic.configs);
         let synonyms = if asked.synonyms {
@@ -115,9 +126,12 @@ fn topic_synonyms(
         .get(definition.name)
         .map(|value| synonym(definition.name, value, Source::Topic));
     let brokers = definition.broker_names.iter().flat_map(|(name, _)| {
-        let set = settings.set_value(name).map(|value| synonym(name, value, Source::StaticBroker));
+        let set = settings
+            .set_value(name)
+            .map(|value| synonym(name, value, Source::StaticBroker));
         let default = broker_config(name).and_then(|config| config.default);
-        set.into_iter().chain(default.map(|value| synonym(name, value, Source::Default)))
+        set.into_iter()
+            .chain(default.map(|value| synonym(name, value, Source::Default)))
     });
     own.into_iter().chain(brokers).collect()
 }
@@ -152,22 +166,35 @@ fn broker(
     check_node(&resource.resource_name, context)?;
     let settings = &context.broker.settings;
     let derived = &context.broker.derived;
-    let wanted = BROKER_CONFIGS.iter().filter(|definition| is_wanted(resource, definition.name));
+    let wanted = BROKER_CONFIGS
+        .iter()
+        .filter(|definition| is_wanted(resource, definition.name));
     let entries = wanted.map(|definition| {
         let name = definition.name;
-        let set = settings.set_value(name).or_else(|| derived.get(name).map(String::as_str));
+        let set = settings
+            .set_value(name)
+            .or_else(|| derived.get(name).map(String::as_str));
         let (value, source) = match set {
             Some(value) => (Some(value), Source::StaticBroker),
             None => (definition.default, Source::Default),
         };
         let synonyms = if asked.synonyms {
             let set = set.map(|value| synonym(name, value, Source::StaticBroker));
-            let default = definition.default.map(|value| synonym(name, value, Source::Default));
+            let default = definition
+                .default
+                .map(|value| synonym(name, value, Source::Default));
             set.into_iter().chain(default).collect()
         } else {
             Vec::new()
         };
-        entry(definition, value.map(str::to_owned), source, true, synonyms, asked)
+        entry(
+            definition,
+            value.map(str::to_owned),
+            source,
+            true,
+            synonyms,
+            asked,
+        )
     });
     Ok(entries.collect())
 }
@@ -201,7 +228,10 @@ fn result(
         Err(failure) => (Vec::new(), Some(failure)),
     };
     DescribeConfigsResult {
-        error_code: failure.as_ref().map_or(ErrorCode::None, |failure| failure.code).code(),
+        error_code: failure
+            .as_ref()
+            .map_or(ErrorCode::None, |failure| failure.code)
+            .code(),
         error_message: failure.map(|failure| Str::from(failure.message)),
         resource_type: resource.resource_type,
         resource_name: resource.resource_name.clone(),

@@ -25,7 +25,10 @@ impl Handler for DescribeTopicPartitionsRequest {
             topics: Vec::new(),
             next: None,
         };
-        let start = self.cursor.as_deref().map(|at| (at.topic_name.as_str(), at.partition_index));
+        let start = self
+            .cursor
+            .as_deref()
+            .map(|at| (at.topic_name.as_str(), at.partition_index));
         for (name, topic) in wanted(&self, context) {
             let from = match start {
                 Some((first, _)) if *name < *first => continue,
@@ -64,10 +67,19 @@ fn wanted(
     let view = &context.broker.view;
     if request.topics.is_empty() {
         let all = view.topics().into_iter();
-        return all.map(|topic| (topic.name.to_string(), Some(topic))).collect();
+        return all
+            .map(|topic| (topic.name.to_string(), Some(topic)))
+            .collect();
     }
-    let names: BTreeSet<&str> = request.topics.iter().map(|topic| topic.name.as_str()).collect();
-    names.into_iter().map(|name| (name.to_owned(), view.topic_by_name(name))).collect()
+    let names: BTreeSet<&str> = request
+        .topics
+        .iter()
+        .map(|topic| topic.name.as_str())
+        .collect();
+    names
+        .into_iter()
+        .map(|name| (name.to_owned(), view.topic_by_name(name)))
+        .collect()
 }
 
 /// The answer as it fills.
@@ -105,7 +117,10 @@ impl Page {
 
     fn stop_at(&mut self, name: &str, partition_index: i32) {
         let topic_name = Str::from(name.to_owned());
-        self.next = Some(Box::new(Cursor { topic_name, partition_index }));
+        self.next = Some(Box::new(Cursor {
+            topic_name,
+            partition_index,
+        }));
     }
 }
 
@@ -125,18 +140,17 @@ fn describe(
 ) -> DescribeTopicPartitionsResponseTopic {
     let leader_id = context.broker.node_id;
     let leader_epoch = context.broker.view.leader_epoch();
-    let partitions =
-        partitions.map(|partition_index| DescribeTopicPartitionsResponsePartition {
-            error_code: ErrorCode::None.code(),
-            partition_index,
-            leader_id,
-            leader_epoch,
-            replica_nodes: vec![leader_id],
-            isr_nodes: vec![leader_id],
-            eligible_leader_replicas: Some(Vec::new()),
-            last_known_elr: Some(Vec::new()),
-            offline_replicas: Vec::new(),
-        });
+    let partitions = partitions.map(|partition_index| DescribeTopicPartitionsResponsePartition {
+        error_code: ErrorCode::None.code(),
+        partition_index,
+        leader_id,
+        leader_epoch,
+        replica_nodes: vec![leader_id],
+        isr_nodes: vec![leader_id],
+        eligible_leader_replicas: Some(Vec::new()),
+        last_known_elr: Some(Vec::new()),
+        offline_replicas: Vec::new(),
+    });
     DescribeTopicPartitionsResponseTopic {
         error_code: ErrorCode::None.code(),
         name: Some(Str::from(topic.name.to_string())),

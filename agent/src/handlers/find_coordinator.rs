@@ -26,13 +26,22 @@ impl Handler for FindCoordinatorRequest {
         let find = |key: &Str| match check(self.key_type, key, context.version) {
             Ok(()) => {
                 let key = key.clone();
-                Coordinator { key, node_id, host: host.clone(), port, ..Coordinator::default() }
+                Coordinator {
+                    key,
+                    node_id,
+                    host: host.clone(),
+                    port,
+                    ..Coordinator::default()
+                }
             }
             Err(message) => missing(key, ErrorCode::InvalidRequest, message),
         };
         if context.version >= BATCHED {
             let coordinators = self.coordinator_keys.iter().map(find).collect();
-            return FindCoordinatorResponse { coordinators, ..FindCoordinatorResponse::default() };
+            return FindCoordinatorResponse {
+                coordinators,
+                ..FindCoordinatorResponse::default()
+            };
         }
         single(find(&self.key))
     }
@@ -46,8 +55,10 @@ impl Refuse for FindCoordinatorRequest {
         }
         let coordinators: Vec<_> = self.coordinator_keys.iter().map(failed).collect();
         let has_room = !coordinators.is_empty();
-        has_room
-            .then(|| FindCoordinatorResponse { coordinators, ..FindCoordinatorResponse::default() })
+        has_room.then(|| FindCoordinatorResponse {
+            coordinators,
+            ..FindCoordinatorResponse::default()
+        })
     }
 }
 
@@ -55,7 +66,9 @@ fn check(key_type: i8, key: &str, version: i16) -> Result<(), String> {
     match key_type {
         GROUP | TRANSACTION => Ok(()),
         SHARE if version >= WITH_SHARE => check_share_key(key),
-        SHARE => Err(format!("The share coordinator needs version {WITH_SHARE} or later.")),
+        SHARE => Err(format!(
+            "The share coordinator needs version {WITH_SHARE} or later."
+        )),
         other => Err(format!("Unknown coordinator key type {other}.")),
     }
 }
@@ -68,7 +81,9 @@ fn check_share_key(key: &str) -> Result<(), String> {
     let group = parts.next().filter(|part| !part.is_empty());
     match (group, topic, partition) {
         (Some(_), Some(_), Some(_)) => Ok(()),
-        _ => Err(format!("Share coordinator key '{key}' is not of the form group:topicId:partition.")),
+        _ => Err(format!(
+            "Share coordinator key '{key}' is not of the form group:topicId:partition."
+        )),
     }
 }
 

@@ -82,7 +82,11 @@ impl Refuse for MetadataRequest {
         let topics: Vec<_> = topics.collect();
         let has_room = version >= 13 || !topics.is_empty();
         let error_code = code.code();
-        has_room.then(|| MetadataResponse { topics, error_code, ..MetadataResponse::default() })
+        has_room.then(|| MetadataResponse {
+            topics,
+            error_code,
+            ..MetadataResponse::default()
+        })
     }
 }
 
@@ -94,7 +98,9 @@ fn asks_by_id_too_early(request: &MetadataRequest, version: i16) -> bool {
 }
 
 fn too_early(request: &MetadataRequest) -> MetadataResponse {
-    request.refuse(0, ErrorCode::InvalidRequest).unwrap_or_default()
+    request
+        .refuse(0, ErrorCode::InvalidRequest)
+        .unwrap_or_default()
 }
 
 /// The topics asked for, each once, in the order of the request; all of them sorted by name.
@@ -110,12 +116,12 @@ async fn topics(request: &MetadataRequest, context: &Context) -> Vec<MetadataRes
     let may_create = (context.version < 4 || request.allow_auto_topic_creation)
         && context.broker.settings.is_on("auto.create.topics.enable");
     let mut seen = BTreeSet::new();
-    let wanted: Vec<&MetadataRequestTopic> = wanted
+    let described: Vec<_> = wanted
         .iter()
         .filter(|topic| seen.insert((topic.name.as_deref(), topic.topic_id)))
-        .collect();
-    stream::iter(wanted)
         .map(|topic| one(topic, may_create, context))
+        .collect();
+    stream::iter(described)
         .buffered(CREATIONS_MAX)
         .collect()
         .await
@@ -126,7 +132,9 @@ async fn one(
     may_create: bool,
     context: &Context,
 ) -> MetadataResponseTopic {
-    let Some(name) = &wanted.name else { return by_id(wanted.topic_id, context) };
+    let Some(name) = &wanted.name else {
+        return by_id(wanted.topic_id, context);
+    };
     if let Err(_illegal) = topic_name::check(name) {
         return missing(name.clone(), ErrorCode::InvalidTopicException);
     }
@@ -135,7 +143,10 @@ async fn one(
     }
     if topic_name::is_internal(name) {
         let unknown = missing(name.clone(), ErrorCode::UnknownTopicOrPartition);
-        return MetadataResponseTopic { is_internal: true, ..unknown };
+        return MetadataResponseTopic {
+            is_internal: true,
+            ..unknown
+        };
     }
     if !may_create {
         return missing(name.clone(), ErrorCode::UnknownTopicOrPartition);

@@ -27,7 +27,10 @@ impl Refuse for ProduceRequest {
                 })
                 .collect(),
         });
-        Some(ProduceResponse { responses: responses.collect(), ..ProduceResponse::default() })
+        Some(ProduceResponse {
+            responses: responses.collect(),
+            ..ProduceResponse::default()
+        })
     }
 }
 
@@ -35,7 +38,10 @@ impl Refuse for FetchRequest {
     fn refuse(&self, version: i16, code: ErrorCode) -> Option<FetchResponse> {
         // From version 7 on an error concerns the whole answer (KIP-227).
         if version >= 7 {
-            return Some(FetchResponse { error_code: code.code(), ..FetchResponse::default() });
+            return Some(FetchResponse {
+                error_code: code.code(),
+                ..FetchResponse::default()
+            });
         }
         let responses = self.topics.iter().map(|topic| FetchableTopicResponse {
             topic: topic.topic.clone(),
@@ -52,6 +58,9 @@ impl Refuse for FetchRequest {
                 })
                 .collect(),
         });
-        Some(FetchResponse { responses: responses.collect(), ..FetchResponse::default() })
+        Some(FetchResponse {
+            responses: responses.collect(),
+            ..FetchResponse::default()
+        })
     }
 }

@@ -17,7 +17,14 @@ const fn row(
     check: Check,
     documentation: &'static str,
 ) -> Definition {
-    Definition { name, kind, default: Some(default), check, broker_names: &[], documentation }
+    Definition {
+        name,
+        kind,
+        default: Some(default),
+        check,
+        broker_names: &[],
+        documentation,
+    }
 }
 
 const fn unset(
@@ -26,7 +33,14 @@ const fn unset(
     check: Check,
     documentation: &'static str,
 ) -> Definition {
-    Definition { name, kind, default: None, check, broker_names: &[], documentation }
+    Definition {
+        name,
+        kind,
+        default: None,
+        check,
+        broker_names: &[],
+        documentation,
+    }
 }
 
 /// Configs that follow from how the broker was started and cannot be set by name.
@@ -125,7 +139,7 @@ pub const BROKER_CONFIGS: &[Definition] = &[
     row("offsets.topic.replication.factor", Kind::Short, "3", Check::AtLeast(1), "Replicas of the offsets topic. No effect: offsets are not kept in a topic."),
     row("offsets.topic.segment.bytes", Kind::Int, "104857600", Check::AtLeast(1), "File size of the offsets topic. No effect: offsets are not kept in a topic."),
     unset("process.roles", Kind::List, Check::Any, "What this process does."),
-    row("producer.id.expiration.ms", Kind::Int, "86400000", Check::AtLeast(1), "How long the state of an idempotent producer is kept after its last batch. Reported; the cluster keeps it one day."),
+    row("producer.id.expiration.ms", Kind::Int, "86400000", Check::AtLeast(1), "How long the state of an idempotent producer is kept after its last batch, in milliseconds."),
     row("queued.max.requests", Kind::Int, "500", Check::AtLeast(1), "Most requests that wait. No effect: requests are bounded by memory and per connection."),
     row("replica.fetch.max.bytes", Kind::Int, "1048576", Check::AtLeast(0), "Bytes a follower asks for. No effect: the store replicates."),
     row("replica.lag.time.max.ms", Kind::Long, "30000", Check::Any, "When a follower counts as lagging. No effect: the store replicates."),
@@ -144,6 +158,8 @@ pub const BROKER_CONFIGS: &[Definition] = &[
 /// The broker config called `name`.
 #[must_use]
 pub fn broker_config(name: &str) -> Option<&'static Definition> {
-    let at = BROKER_CONFIGS.binary_search_by(|definition| definition.name.cmp(name)).ok()?;
+    let at = BROKER_CONFIGS
+        .binary_search_by(|definition| definition.name.cmp(name))
+        .ok()?;
     BROKER_CONFIGS.get(at)
 }

@@ -135,7 +135,10 @@ impl Definition {
     }
 
     fn check_integer(&self, value: &str, lowest: i64, highest: i64) -> Result<(), ValueError> {
-        let number = value.parse::<i64>().ok().filter(|n| (lowest..=highest).contains(n));
+        let number = value
+            .parse::<i64>()
+            .ok()
+            .filter(|n| (lowest..=highest).contains(n));
         let Some(number) = number else {
             return Err(self.invalid(value, format!("Not a number of type {}", self.kind.name())));
         };
@@ -165,12 +168,20 @@ impl Definition {
         let Ok(number) = value.parse::<f64>() else {
             return Err(self.invalid(value, "Not a number of type DOUBLE"));
         };
-        let Check::Between(least, most) = self.check else { return Ok(()) };
+        let Check::Between(least, most) = self.check else {
+            return Ok(());
+        };
         // The bounds in the tables are 0 and 1, which are exact as floating point.
-        #[expect(clippy::cast_precision_loss, reason = "small bounds written in the tables")]
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "small bounds written in the tables"
+        )]
         let (least_f, most_f) = (least as f64, most as f64);
         if number.is_nan() || number < least_f {
-            return Err(self.invalid(&format!("{number:?}"), format!("Value must be at least {least}")));
+            return Err(self.invalid(
+                &format!("{number:?}"),
+                format!("Value must be at least {least}"),
+            ));
         }
         if number > most_f {
             let reason = format!("Value must be no more than {most}");
@@ -197,13 +208,17 @@ impl Definition {
         if self.check == Check::ThrottledReplicas {
             return self.check_throttled(&elements);
         }
-        elements.iter().try_for_each(|element| self.check_word(element, element))
+        elements
+            .iter()
+            .try_for_each(|element| self.check_word(element, element))
     }
 
     fn check_throttled(&self, elements: &[&str]) -> Result<(), ValueError> {
         let is_pair = |element: &&str| {
             let number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-            element.split_once(':').is_some_and(|(left, right)| number(left) && number(right))
+            element
+                .split_once(':')
+                .is_some_and(|(left, right)| number(left) && number(right))
         };
         if elements == ["*"] || elements.iter().all(is_pair) {
             return Ok(());
@@ -221,5 +236,9 @@ impl Definition {
 #[must_use]
 pub fn elements(value: &str) -> Vec<&str> {
     let value = value.trim();
-    if value.is_empty() { Vec::new() } else { value.split(',').map(str::trim).collect() }
+    if value.is_empty() {
+        Vec::new()
+    } else {
+        value.split(',').map(str::trim).collect()
+    }
 }

@@ -17,7 +17,14 @@ const fn row(
     broker_names: &'static [(&'static str, i64)],
     documentation: &'static str,
 ) -> Definition {
-    Definition { name, kind, default: Some(default), check, broker_names, documentation }
+    Definition {
+        name,
+        kind,
+        default: Some(default),
+        check,
+        broker_names,
+        documentation,
+    }
 }
 
 /// The table, sorted by name.
@@ -94,6 +101,8 @@ pub const TOPIC_CONFIGS: &[Definition] = &[
 /// The topic config called `name`.
 #[must_use]
 pub fn topic_config(name: &str) -> Option<&'static Definition> {
-    let at = TOPIC_CONFIGS.binary_search_by(|definition| definition.name.cmp(name)).ok()?;
+    let at = TOPIC_CONFIGS
+        .binary_search_by(|definition| definition.name.cmp(name))
+        .ok()?;
     TOPIC_CONFIGS.get(at)
 }

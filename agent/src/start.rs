@@ -1,0 +1,291 @@
+//! The life of a process: start, serve, drain.
+//!
+//! ```text
+//! bind ─▶ open store ─▶ own metadata ─▶ first picture ─▶ accept
+//!   … stop accepting and reading ─▶ flush, commit, answer ─▶ close ─▶ release metadata ─▶ end
+//! ```
+//!
+//! Ports are bound first, so that early clients wait in the backlog instead of being refused, and a port
+//! in use is found before anything is written.
+
+mod open;
+
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use floe_metadata::service::{Service, StartError as MetadataError, StopReason};
+use floe_storage::store::{OpenError, StoreUrl};
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+
+use self::open::Opened;
+use crate::admin::{self, Health, Phase};
+use crate::broker::{Broker, Endpoint};
+use crate::config::Config;
+use crate::server::{Acceptor, ListenError, Listener, bind, connections_max};
+
+/// Everything a drain may take. Orchestrators kill after 30 s.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(24);
+/// What of it is kept for releasing metadata.
+const RELEASE_PATIENCE: Duration = Duration::from_secs(6);
+/// What of it is kept for cutting connections that do not end by themselves.
+const CUT_PATIENCE: Duration = Duration::from_secs(1);
+/// How long tasks may take to notice that the process ends.
+const END_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Why a broker did not start. One line each; nothing was damaged.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A listener.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// The cluster in the store.
+    #[error("{store}: {source}")]
+    Metadata {
+        /// Where.
+        store: StoreUrl,
+        /// What is wrong.
+        source: MetadataError,
+    },
+    /// Metadata started and stopped again before the first picture came.
+    #[error("{store}: {reason}")]
+    Lost {
+        /// Where.
+        store: StoreUrl,
+        /// Why.
+        reason: StopReason,
+    },
+}
+
+/// Why a running broker cannot go on, or did not stop cleanly.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Ownership of the metadata is lost for good.
+    #[error("stopped: {0}")]
+    Metadata(StopReason),
+    /// A drain ran out of time. What was acknowledged is safe; some requests were not answered.
+    #[error("not everything was finished within {} s", DRAIN_PATIENCE.as_secs())]
+    DrainTimedOut,
+}
+
+/// Where a listener is reached.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ListenerAddress {
+    /// Its name.
+    pub name: String,
+    /// Where it listens.
+    pub local: SocketAddr,
+    /// One address at which a client on this machine reaches it.
+    pub reachable: Endpoint,
+}
+
+/// A broker that serves clients. Dropping it ends everything at once, as a crash would.
+#[derive(Debug)]
+pub struct RunningAgent {
+    listeners: Vec<ListenerAddress>,
+    http: SocketAddr,
+    store: StoreUrl,
+    broker: Arc<Broker>,
+    metadata: Service,
+    health: Arc<Health>,
+    tokens: Tokens,
+    /// Accept loops and connections.
+    serving: TaskTracker,
+    /// Everything else.
+    tasks: TaskTracker,
+}
+
+/// What ends what.
+#[derive(Debug)]
+struct Tokens {
+    /// Ends accepting, reading, and the waiting of fetches.
+    stopping: CancellationToken,
+    /// Ends connections that do not end by themselves.
+    cut: CancellationToken,
+    /// Ends all tasks.
+    ended: CancellationToken,
+    _guard: DropGuard,
+}
+
+impl Tokens {
+    fn new() -> Self {
+        let ended = CancellationToken::new();
+        let (cut, guard) = (ended.child_token(), ended.clone().drop_guard());
+        Self {
+            stopping: cut.child_token(),
+            cut,
+            ended,
+            _guard: guard,
+        }
+    }
+}
+
+/// Starts a broker and returns once it serves clients.
+///
+/// # Errors
+/// One line for the person who started it; see [`StartError`].
+pub async fn start(config: Config) -> Result<RunningAgent, StartError> {
+    let mut listeners = Vec::with_capacity(config.listeners.len());
+    for listener in &config.listeners {
+        listeners.push(Listener::bind(listener).await?);
+    }
+    let (http_listener, http) = bind(&config.http, "--http").await?;
+    let tokens = Tokens::new();
+    let tasks = TaskTracker::new();
+    let identity = open::Identity::new(&config, http);
+    let health = identity.health();
+    tasks.spawn(admin::run(
+        http_listener,
+        Arc::clone(&health),
+        tokens.ended.clone(),
+    ));
+
+    let opened = open::open(
+        &config,
+        &listeners,
+        identity,
+        &tasks,
+        &tokens.ended,
+        &tokens.stopping,
+    )
+    .await?;
+    let Opened { broker, metadata } = opened;
+    let serving = TaskTracker::new();
+    let places = connections_max(broker.settings.integer("max.connections", i64::MAX));
+    let acceptor = Acceptor::new(
+        Arc::clone(&broker),
+        serving.clone(),
+        places,
+        tokens.stopping.clone(),
+        tokens.cut.clone(),
+    );
+    let addresses = listeners.iter().map(address).collect();
+    for listener in listeners {
+        serving.spawn(Arc::clone(&acceptor).run(listener));
+    }
+    health.enter(Phase::Ready);
+    Ok(RunningAgent {
+        listeners: addresses,
+        http,
+        store: config.store,
+        broker,
+        metadata,
+        health,
+        tokens,
+        serving,
+        tasks,
+    })
+}
+
+fn address(listener: &Listener) -> ListenerAddress {
+    ListenerAddress {
+        name: listener.name.clone(),
+        local: listener.local,
+        reachable: listener.reachable(),
+    }
+}
+
+impl RunningAgent {
+    /// Where clients are served, in the order of the config.
+    #[must_use]
+    pub fn addresses(&self) -> &[ListenerAddress] {
+        &self.listeners
+    }
+
+    /// Where health and metrics are served.
+    #[must_use]
+    pub const fn http(&self) -> SocketAddr {
+        self.http
+    }
+
+    /// What its handlers see.
+    #[must_use]
+    pub const fn broker(&self) -> &Arc<Broker> {
+        &self.broker
+    }
+
+    /// What to tell the person who started it: addresses, version, and how to send a first record.
+    #[must_use]
+    pub fn ready_line(&self) -> String {
+        let reachable: Vec<_> = self
+            .listeners
+            .iter()
+            .map(|listener| listener.reachable.to_string())
+            .collect();
+        let first = reachable.first().map(String::as_str).unwrap_or_default();
+        format!(
+            "floe {} is ready on {} over {}, health and metrics on http://{}; \
+             try: echo hello | kcat -P -b {first} -t first && kcat -C -e -b {first} -t first",
+            env!("CARGO_PKG_VERSION"),
+            reachable.join(", "),
+            self.store,
+            self.http,
+        )
+    }
+
+    /// Waits until the broker cannot go on. Cancel-safe.
+    pub async fn failed(&self) -> RunError {
+        RunError::Metadata(self.metadata.stopped().await)
+    }
+
+    /// Stops accepting, finishes what was begun, writes what waits, answers, closes, and lets go of the
+    /// cluster, within 25 s.
+    ///
+    /// # Errors
+    /// Metadata was lost meanwhile, or time ran out. Acknowledged records are safe in any case.
+    pub async fn shutdown(self) -> Result<(), RunError> {
+        let end = Instant::now() + DRAIN_PATIENCE;
+        self.health.enter(Phase::Stopping);
+        self.tokens.stopping.cancel();
+        self.serving.close();
+        let finished = self.finish(end - RELEASE_PATIENCE).await;
+        let reason = timeout_at(end, self.metadata.release()).await;
+        self.tokens.ended.cancel();
+        self.tasks.close();
+        if timeout(END_PATIENCE, self.tasks.wait()).await.is_err() {
+            tracing::debug!("some tasks did not end in time");
+        }
+        match (finished, reason) {
+            (true, Ok(StopReason::Released | StopReason::NotMarked(_))) => Ok(()),
+            (false, Ok(StopReason::Released | StopReason::NotMarked(_))) | (_, Err(_)) => {
+                Err(RunError::DrainTimedOut)
+            }
+            (
+                _,
+                Ok(
+                    reason @ (StopReason::Overtaken(_)
+                    | StopReason::Damaged(_)
+                    | StopReason::Broken),
+                ),
+            ) => Err(RunError::Metadata(reason)),
+        }
+    }
+
+    /// Waits for the requests under way, then for their connections; cuts those that do not end.
+    async fn finish(&self, end: Instant) -> bool {
+        let drained = async {
+            self.broker.produce.drain().await;
+            self.serving.wait().await;
+        };
+        let lost = async {
+            let reason = self.metadata.stopped().await;
+            tracing::warn!(%reason, "metadata is gone: what is not yet committed stays unanswered");
+        };
+        let finished = tokio::select! {
+            biased;
+            finished = timeout_at(end - CUT_PATIENCE, drained) => finished.is_ok(),
+            () = lost => false,
+        };
+        if !finished {
+            self.tokens.cut.cancel();
+            return timeout(CUT_PATIENCE, self.serving.wait()).await.is_ok() && finished;
+        }
+        finished
+    }
+}
