@@ -41,7 +41,7 @@ pub fn crc32c_combine(crc_a: u32, crc_b: u32, len_b_bytes: usize) -> u32 {
         if digits == 0 {
             break;
         }
-        if digits % 16 != 0 {
+        if !digits.is_multiple_of(16) {
             let power = powers.get(digits % 16).copied().unwrap_or(ONE);
             shifted = multiply(shifted, power);
         }
@@ -63,7 +63,10 @@ const fn multiply(mut a: u32, mut b: u32) -> u32 {
     product
 }
 
-#[expect(clippy::indexing_slicing, reason = "evaluated by the compiler, which checks the bounds")]
+#[expect(
+    clippy::indexing_slicing,
+    reason = "evaluated by the compiler, which checks the bounds"
+)]
 const fn shifts() -> [[u32; 16]; DIGITS] {
     let mut shifts = [[ONE; 16]; DIGITS];
     // x^8: one byte.
@@ -93,7 +96,11 @@ mod tests {
         for &byte in bytes {
             crc ^= u32::from(byte);
             for _ in 0..8 {
-                crc = if crc & 1 == 1 { (crc >> 1) ^ POLYNOMIAL } else { crc >> 1 };
+                crc = if crc & 1 == 1 {
+                    (crc >> 1) ^ POLYNOMIAL
+                } else {
+                    crc >> 1
+                };
             }
         }
         !crc
@@ -111,11 +118,17 @@ mod tests {
 
     #[test]
     fn every_length_and_alignment_agrees_with_the_definition() {
-        let bytes: Vec<u8> = (0..3000_u32).map(|i| (i * 167 >> 3).to_le_bytes()[0]).collect();
+        let bytes: Vec<u8> = (0..3000_u32)
+            .map(|i| ((i * 167) >> 3).to_le_bytes()[0])
+            .collect();
         for start in 0..9 {
             for len in (0..600).chain([1000, 1023, 1024, 1025, 2047, 2900]) {
                 let piece = &bytes[start..start + len];
-                assert_eq!(crc32c(piece), reference(piece), "start {start}, length {len}");
+                assert_eq!(
+                    crc32c(piece),
+                    reference(piece),
+                    "start {start}, length {len}"
+                );
             }
         }
     }

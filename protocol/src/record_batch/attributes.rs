@@ -82,4 +82,10 @@ impl Attributes {
     pub const fn with_delete_horizon(self) -> Self {
         Self(self.0 | Self::DELETE_HORIZON)
     }
+
+    /// The same with the base timestamp as the time it was made for.
+    #[must_use]
+    pub const fn without_delete_horizon(self) -> Self {
+        Self(self.0 & !Self::DELETE_HORIZON)
+    }
 }

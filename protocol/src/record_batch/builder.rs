@@ -92,15 +92,18 @@ impl BatchBuilder {
         }
     }
 
-    /// A batch that takes the place of the one with this header: same offsets, producer, sequence,
-    /// attributes and base timestamp, for the records that compaction keeps, possibly none.
+    /// A batch that takes the place of the one with this header: same offsets, producer, sequence and
+    /// flags, for the records that compaction keeps, possibly none. Times are those of the kept records;
+    /// a delete horizon and a time of log append stay.
     #[must_use]
     pub fn replacing(header: &BatchHeader, compression: Compression) -> Self {
+        let attributes = header.attributes;
         Self {
             header: *header,
-            base_timestamp_ms: Some(header.base_timestamp_ms),
-            max_timestamp_ms: header
-                .attributes
+            base_timestamp_ms: attributes
+                .has_delete_horizon()
+                .then_some(header.base_timestamp_ms),
+            max_timestamp_ms: attributes
                 .is_log_append_time()
                 .then_some(header.max_timestamp_ms),
             next_offset: header.base_offset,
@@ -282,24 +285,41 @@ impl BatchBuilder {
         let last_record = (self.record_count > 0).then(|| self.next_offset.saturating_sub(1));
         let last_offset = last_record.max(self.last_offset).ok_or(BuildError::Empty)?;
         self.header.last_offset_delta = self.offset_delta(last_offset)?;
-        self.header.attributes = self.header.attributes.with_compression(self.compression);
-        if let Some(base_timestamp_ms) = self.base_timestamp_ms {
+        self.header.record_count = self.record_count;
+        self.settle_times();
+        let mut batch = vec![0; HEADER_BYTES];
+        match self.codec() {
+            Compression::None => batch.append(&mut self.records),
+            codec => batch.append(&mut compress(&self.records, codec)?),
+        }
+        self.header.attributes = self.header.attributes.with_compression(self.codec());
+        self.header.length = counted(batch.len() - PREFIX_BYTES)?;
+        self.header.seal(&mut batch);
+        Ok(Bytes::from(batch))
+    }
+}
+
+impl BatchBuilder {
+    /// Nothing is not compressed: clients do not decompress the records of an empty batch.
+    const fn codec(&self) -> Compression {
+        if self.record_count == 0 {
+            Compression::None
+        } else {
+            self.compression
+        }
+    }
+
+    /// An empty batch has no base timestamp and keeps its max timestamp, as Kafka's cleaner writes it.
+    fn settle_times(&mut self) {
+        if self.record_count == 0 {
+            self.header.attributes = self.header.attributes.without_delete_horizon();
+            self.header.base_timestamp_ms = NO_TIMESTAMP;
+        } else if let Some(base_timestamp_ms) = self.base_timestamp_ms {
             self.header.base_timestamp_ms = base_timestamp_ms;
         }
         if let Some(max_timestamp_ms) = self.max_timestamp_ms {
             self.header.max_timestamp_ms = max_timestamp_ms;
         }
-        self.header.record_count = self.record_count;
-        let mut batch = vec![0; HEADER_BYTES];
-        if self.record_count > 0 {
-            match self.compression {
-                Compression::None => batch.append(&mut self.records),
-                codec => batch.append(&mut compress(&self.records, codec)?),
-            }
-        }
-        self.header.length = counted(batch.len() - PREFIX_BYTES)?;
-        self.header.seal(&mut batch);
-        Ok(Bytes::from(batch))
     }
 }
 

@@ -7,7 +7,7 @@ use super::{BatchError, BatchHeader, CRC_START_BYTES, HEADER_BYTES, LENGTH_MIN, 
 use super::{NO_TIMESTAMP, PATCHED_HEAD_BYTES, PREFIX_BYTES};
 use crate::checksum::crc32c;
 use crate::compression::Compression;
-use crate::types::TimestampMs;
+use crate::types::{NO_PRODUCER_ID, TimestampMs};
 
 /// Smallest length field of any message format ever (an empty message v0); below it the bytes are
 /// damaged rather than old.
@@ -165,6 +165,9 @@ fn check_producer(header: &BatchHeader) -> Result<(), BatchError> {
         base_sequence,
         ..
     } = *header;
+    if producer_id < NO_PRODUCER_ID {
+        return Err(BatchError::NegativeProducerId { producer_id });
+    }
     if !header.has_producer_id() {
         return if header.attributes.is_transactional() {
             Err(BatchError::TransactionalWithoutProducer)

@@ -33,6 +33,19 @@ impl ControlKind {
             Self::Commit => 1,
         }
     }
+
+    /// What the key of a control record says; `None` for the types that are no end of a transaction.
+    #[must_use]
+    pub fn from_key(key: &[u8]) -> Option<Self> {
+        let &[_, _, high, low] = key else {
+            return None;
+        };
+        match i16::from_be_bytes([high, low]) {
+            0 => Some(Self::Abort),
+            1 => Some(Self::Commit),
+            _ => None,
+        }
+    }
 }
 
 /// The end of one transaction in one partition.

@@ -104,6 +104,12 @@ pub enum BatchError {
         /// What the batch says.
         last_offset_delta: i32,
     },
+    /// A producer id that nobody was ever given.
+    #[error("record batch has producer id {producer_id}")]
+    NegativeProducerId {
+        /// What the batch says, below -1.
+        producer_id: ProducerId,
+    },
     /// An idempotent producer without a sequence.
     #[error("record batch of producer {producer_id} has sequence {base_sequence}")]
     NegativeSequence {
@@ -234,6 +240,7 @@ impl BatchError {
             | Self::OffsetOverflow { .. }
             | Self::OffsetDelta { .. }
             | Self::RecordCount { .. }
+            | Self::NegativeProducerId { .. }
             | Self::NegativeSequence { .. }
             | Self::NegativeProducerEpoch { .. }
             | Self::TransactionalWithoutProducer
