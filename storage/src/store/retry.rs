@@ -126,7 +126,7 @@ impl RetryStore {
         let first = async move {
             retry
                 .run(|| async {
-                    let mut listing = start(&*inner);
+                    let mut listing = start(&*inner).fuse();
                     let first = listing.next().await.transpose()?;
                     Ok(stream::iter(first).map(Ok).chain(listing))
                 })
