@@ -1,0 +1,160 @@
+//! Brings chunks into the cache before a reader needs them: several small objects at once within one
+//! read, and what comes next while the consumer still works on what it got.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use floe_storage::cache::{BlockCache, CHUNK_BYTES};
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
+use object_store::path::Path;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Reads of chunks that one fetch of one partition has under way.
+const AT_ONCE_MAX: usize = 8;
+/// Consumers that are read ahead for at the same time; others read on demand.
+const CONSUMERS_MAX: usize = 8;
+/// Chunks that are remembered as asked for.
+const REMEMBERED_MAX: usize = 512;
+
+/// Bytes of an object.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Piece {
+    /// The object.
+    pub(super) path: Path,
+    /// Which of its bytes.
+    pub(super) range: Range<u64>,
+}
+
+/// Reads ahead of consumers.
+#[derive(Debug)]
+pub(crate) struct ReadAhead {
+    tasks: TaskTracker,
+    token: CancellationToken,
+    consumers: Arc<Semaphore>,
+    asked: Mutex<Asked>,
+}
+
+/// Chunks that were asked for a while ago at most, oldest first.
+#[derive(Debug, Default)]
+struct Asked {
+    known: BTreeSet<(Path, u64)>,
+    order: VecDeque<(Path, u64)>,
+}
+
+impl ReadAhead {
+    /// Reads on `tasks` until `token` is cancelled.
+    pub(crate) fn new(tasks: TaskTracker, token: CancellationToken) -> Self {
+        Self {
+            tasks,
+            token,
+            consumers: Arc::new(Semaphore::new(CONSUMERS_MAX)),
+            asked: Mutex::default(),
+        }
+    }
+
+    /// Starts to read those of `pieces` whose chunks were not asked for lately; returns at once.
+    pub(super) fn start(&self, cache: &BlockCache, pieces: Vec<Piece>) {
+        let pieces = self.unasked(pieces);
+        if pieces.is_empty() {
+            return;
+        }
+        let Ok(permit) = Arc::clone(&self.consumers).try_acquire_owned() else {
+            return;
+        };
+        let (cache, token) = (cache.clone(), self.token.clone());
+        self.tasks.spawn(async move {
+            tokio::select! {
+                biased;
+                () = token.cancelled() => {}
+                () = read_all(&cache, pieces) => {}
+            }
+            drop(permit);
+        });
+    }
+
+    /// Cuts `pieces` into chunks and leaves out what was asked for before.
+    fn unasked(&self, pieces: Vec<Piece>) -> Vec<Piece> {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut unasked = Vec::new();
+        for Piece { path, range } in pieces {
+            let mut at = range.start;
+            while at < range.end {
+                let chunk = at / CHUNK_BYTES;
+                let end = range.end.min((chunk + 1) * CHUNK_BYTES);
+                if asked.note((path.clone(), chunk)) {
+                    unasked.push(Piece {
+                        path: path.clone(),
+                        range: at..end,
+                    });
+                }
+                at = end;
+            }
+        }
+        unasked
+    }
+}
+
+impl Asked {
+    /// Whether the chunk is new here.
+    fn note(&mut self, chunk: (Path, u64)) -> bool {
+        if !self.known.insert(chunk.clone()) {
+            return false;
+        }
+        self.order.push_back(chunk);
+        if self.order.len() > REMEMBERED_MAX
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.known.remove(&oldest);
+        }
+        true
+    }
+}
+
+/// Reads `pieces` into the cache, several at once. A failure shows when the bytes are needed.
+pub(super) async fn read_all(cache: &BlockCache, pieces: Vec<Piece>) {
+    let mut pieces = pieces.into_iter();
+    let read = |piece: Piece| async move {
+        let result = cache.read(&piece.path, None, piece.range).await;
+        if let Err(error) = result {
+            tracing::debug!(%error, "reading ahead failed");
+        }
+    };
+    let mut under_way: FuturesUnordered<_> = pieces.by_ref().take(AT_ONCE_MAX).map(read).collect();
+    while let Some(()) = under_way.next().await {
+        under_way.extend(pieces.next().map(read));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chunk_is_asked_for_once() {
+        let ahead = ReadAhead::new(TaskTracker::new(), CancellationToken::new());
+        let piece = |from, to| Piece {
+            path: Path::from("a"),
+            range: from..to,
+        };
+        let first = ahead.unasked(vec![piece(100, CHUNK_BYTES + 10)]);
+        assert_eq!(
+            first,
+            [
+                piece(100, CHUNK_BYTES),
+                piece(CHUNK_BYTES, CHUNK_BYTES + 10)
+            ]
+        );
+        assert_eq!(ahead.unasked(vec![piece(500, CHUNK_BYTES + 99)]), []);
+        let next = ahead.unasked(vec![piece(CHUNK_BYTES, 2 * CHUNK_BYTES + 1)]);
+        assert_eq!(next, [piece(2 * CHUNK_BYTES, 2 * CHUNK_BYTES + 1)]);
+        for chunk in 0..=REMEMBERED_MAX as u64 {
+            let at = (10 + chunk) * CHUNK_BYTES;
+            assert_eq!(ahead.unasked(vec![piece(at, at + 1)]).len(), 1);
+        }
+        assert_eq!(ahead.asked.lock().unwrap().known.len(), REMEMBERED_MAX);
+    }
+}
