@@ -132,13 +132,25 @@ pub enum EngineError {
     },
     /// The engine cannot be reached or gave up. Whether what was under way took effect is unknown:
     /// acquire the next epoch and look.
-    #[error("the metadata engine is unavailable")]
+    #[error("the metadata engine is unavailable{}", cause(.0.as_deref()))]
     Unavailable(#[source] Option<Arc<dyn Error + Send + Sync>>),
     /// What is stored is not what was written, or was written by something newer. Stop and keep it
     /// as it is.
-    #[error("the metadata engine's data is damaged or of another version")]
+    #[error("the metadata engine's data is damaged or of another version{}", cause(Some(&**.0)))]
     Damaged(#[source] Arc<dyn Error + Send + Sync>),
     /// The session was released.
     #[error("the session was released")]
     Closed,
+}
+
+/// The whole chain of causes, for people.
+fn cause(error: Option<&(dyn Error + Send + Sync + 'static)>) -> String {
+    let mut text = String::new();
+    let mut next: Option<&(dyn Error + 'static)> = error.map(|error| error as _);
+    while let Some(error) = next {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        next = error.source();
+    }
+    text
 }

@@ -2,5 +2,12 @@
 
 pub mod api;
 pub mod client;
+pub mod cluster;
 pub mod engine;
+pub mod ownership;
+mod sequencer;
+pub mod service;
 pub mod state;
+pub mod steady_clock;
+#[cfg(test)]
+mod testing;

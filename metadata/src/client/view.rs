@@ -208,4 +208,3 @@ impl View {
         self.picture.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
-

@@ -47,7 +47,10 @@ struct TopicPicture {
 struct PartitionPicture {
     bounds: PartitionBounds,
     /// Most of a million partitions have none.
-    #[expect(clippy::box_collection, reason = "8 bytes instead of 32 where there is none")]
+    #[expect(
+        clippy::box_collection,
+        reason = "8 bytes instead of 32 where there is none"
+    )]
     extents: Option<Box<VecDeque<Extent>>>,
 }
 

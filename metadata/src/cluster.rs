@@ -1,0 +1,186 @@
+//! The cluster's birth certificate: one create-only object that names its engine, its lineage and its
+//! id. Whoever comes first writes it; everybody else must agree with it or stay out.
+//!
+//! ```text
+//! floe cluster 1                            format, version of the format
+//! engine slatedb                            where the metadata lives
+//! lineage 00112233445566778899aabbccddeeff  part of every other object's name
+//! id MkU3OEVBNTcwNTJENDM2Qg                 what clients are told
+//! ```
+
+use bytes::Bytes;
+use floe_storage::key::{self, Lineage};
+use floe_storage::store::{Caller, Created, Store, StoreError, StoreErrorKind};
+
+/// The format that is written and the newest that is understood.
+const VERSION: u32 = 1;
+
+/// Facts about a cluster that never change during a lineage.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Cluster {
+    /// Which life of the cluster this is.
+    pub lineage: Lineage,
+    /// The id clients see: 16 bytes in 22 characters of URL-safe base64, as Kafka writes it.
+    pub id: String,
+    /// The engine that holds the metadata.
+    pub engine: String,
+}
+
+/// Random bytes for a cluster that does not exist yet; unused when it does.
+#[derive(Clone, Copy, Debug)]
+pub struct NewCluster {
+    /// For the lineage.
+    pub lineage: [u8; 16],
+    /// For the id.
+    pub id: [u8; 16],
+}
+
+/// Why a process may not join the cluster in a store.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ClusterError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A newer release made or upgraded this cluster.
+    #[error(
+        "the cluster's format is version {found}, this release understands {VERSION}: use a newer one"
+    )]
+    Newer {
+        /// Its version.
+        found: u32,
+    },
+    /// Another engine holds this cluster's metadata.
+    #[error(
+        "the cluster's metadata is kept by engine '{found}', not by '{asked}': check --metadata"
+    )]
+    OtherEngine {
+        /// The one that does.
+        found: String,
+        /// The one this process was told to use.
+        asked: String,
+    },
+    /// The object is not what anyone wrote.
+    #[error("object '{}' is damaged: it names no cluster", key::cluster())]
+    Damaged,
+}
+
+impl Cluster {
+    /// Reads the cluster's object, or creates it from `new`. Of several that create at once one wins,
+    /// and all agree on it.
+    ///
+    /// # Errors
+    /// See [`ClusterError`]; nothing was changed unless the store failed.
+    pub async fn open(store: &Store, engine: &str, new: NewCluster) -> Result<Self, ClusterError> {
+        let path = key::cluster();
+        let found = match store.get_whole(&path, Caller::Metadata).await {
+            Ok(found) => found,
+            Err(error) if error.kind() == StoreErrorKind::NotFound => {
+                let ours = Self::new(engine, new);
+                let text = Bytes::from(ours.encode());
+                match store
+                    .put_create(&path, vec![text], Caller::Metadata)
+                    .await?
+                {
+                    Created::New => return Ok(ours),
+                    Created::Existed => store.get_whole(&path, Caller::Metadata).await?,
+                }
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let cluster = Self::parse(&found)?;
+        if cluster.engine != engine {
+            let (found, asked) = (cluster.engine, engine.to_owned());
+            return Err(ClusterError::OtherEngine { found, asked });
+        }
+        Ok(cluster)
+    }
+
+    fn new(engine: &str, new: NewCluster) -> Self {
+        Self {
+            lineage: Lineage(new.lineage),
+            id: encode_id(new.id),
+            engine: engine.to_owned(),
+        }
+    }
+
+    fn encode(&self) -> String {
+        let Self {
+            lineage,
+            id,
+            engine,
+        } = self;
+        format!("floe cluster {VERSION}\nengine {engine}\nlineage {lineage}\nid {id}\n")
+    }
+
+    fn parse(text: &[u8]) -> Result<Self, ClusterError> {
+        let fields = Fields::parse(text, "floe cluster").ok_or(ClusterError::Damaged)?;
+        if fields.version > VERSION {
+            return Err(ClusterError::Newer {
+                found: fields.version,
+            });
+        }
+        let parsed = || {
+            Some(Self {
+                lineage: Lineage::parse(fields.get("lineage")?)?,
+                id: fields.get("id")?.to_owned(),
+                engine: fields.get("engine")?.to_owned(),
+            })
+        };
+        parsed().ok_or(ClusterError::Damaged)
+    }
+}
+
+/// A small text object: a line with its format and version, then one field per line.
+pub(crate) struct Fields<'a> {
+    pub(crate) version: u32,
+    lines: Vec<(&'a str, &'a str)>,
+}
+
+impl<'a> Fields<'a> {
+    /// `None` when `text` is not of this `format`, in any version.
+    pub(crate) fn parse(text: &'a [u8], format: &str) -> Option<Self> {
+        let text = std::str::from_utf8(text).ok()?.strip_suffix('\n')?;
+        let mut lines = text.split('\n');
+        let version = lines
+            .next()?
+            .strip_prefix(format)?
+            .strip_prefix(' ')?
+            .parse()
+            .ok()?;
+        let lines = lines
+            .map(|line| line.split_once(' '))
+            .collect::<Option<Vec<_>>>()?;
+        Some(Self { version, lines })
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&'a str> {
+        self.lines
+            .iter()
+            .find(|(field, _)| *field == name)
+            .map(|(_, value)| *value)
+    }
+}
+
+/// URL-safe base64 without padding, and without a dash in front, which tools would take for an option.
+fn encode_id(mut bytes: [u8; 16]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    const DASH: u8 = 62;
+    if bytes[0] >> 2 == DASH {
+        bytes[0] &= 0x7f;
+    }
+    // 22 digits hold 132 bits: the value and 4 zeros below it.
+    let value = u128::from_be_bytes(bytes);
+    let digit = |index: u32| {
+        let shifted = match index {
+            21 => value << 4,
+            _ => value >> (122 - 6 * index),
+        };
+        DIGITS
+            .get((shifted & 0x3f) as usize)
+            .map(|digit| char::from(*digit))
+    };
+    (0..22).filter_map(digit).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,106 @@
+use std::sync::Arc;
+
+use floe_storage::store::StoreOptions;
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use proptest::prelude::*;
+
+use super::*;
+
+fn store() -> Store {
+    Store::new(
+        Arc::new(InMemory::new()),
+        &Path::default(),
+        &StoreOptions::default(),
+        1,
+    )
+}
+
+fn new(byte: u8) -> NewCluster {
+    NewCluster {
+        lineage: [byte; 16],
+        id: [byte; 16],
+    }
+}
+
+async fn write(store: &Store, text: &str) {
+    let text = Bytes::copy_from_slice(text.as_bytes());
+    store
+        .put_create(&key::cluster(), vec![text], Caller::Metadata)
+        .await
+        .unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_creates_and_all_agree() {
+    let store = store();
+    let first = Cluster::open(&store, "slatedb", new(1)).await.unwrap();
+    assert_eq!(first.lineage, Lineage([1; 16]));
+    assert_eq!(first.id, "AQEBAQEBAQEBAQEBAQEBAQ");
+    let second = Cluster::open(&store, "slatedb", new(2)).await.unwrap();
+    assert_eq!(first, second);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rivals_agree_on_one() {
+    let store = store();
+    let opened = (1..=8).map(|byte| Cluster::open(&store, "slatedb", new(byte)));
+    let opened = futures::future::try_join_all(opened).await.unwrap();
+    assert!(
+        opened.iter().all(|cluster| *cluster == opened[0]),
+        "{opened:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn strangers_stay_out() {
+    let lineage = Lineage([7; 16]);
+    let good = format!("floe cluster 1\nengine slatedb\nlineage {lineage}\nid x\n");
+    let cases = [
+        (good.replace("cluster 1", "cluster 2"), "newer"),
+        (
+            good.replace("slatedb", "postgres"),
+            "engine 'postgres', not by 'slatedb'",
+        ),
+        (good.replace("lineage", "linage"), "damaged"),
+        (good.replace("0707", "07"), "damaged"),
+        (good.replace("id x\n", ""), "damaged"),
+        (good.replace("floe cluster", "other"), "damaged"),
+        (good.trim_end().to_owned(), "damaged"),
+        (String::new(), "damaged"),
+    ];
+    for (text, expected) in cases {
+        let store = store();
+        write(&store, &text).await;
+        let error = Cluster::open(&store, "slatedb", new(1))
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains(expected), "{text:?}: {error}");
+    }
+    let store = store();
+    write(&store, &format!("{good}feature of a later release\n")).await;
+    Cluster::open(&store, "slatedb", new(1)).await.unwrap();
+}
+
+#[test]
+fn ids_never_begin_with_a_dash() {
+    assert_eq!(encode_id([0; 16]), "AAAAAAAAAAAAAAAAAAAAAA");
+    assert_eq!(encode_id([0xff; 16]), "_____________________w");
+    assert_eq!(encode_id([0xf8; 16]).as_bytes()[0], b'e');
+}
+
+proptest! {
+    #[test]
+    fn ids_are_22_characters_of_their_own(a: [u8; 16], b: [u8; 16]) {
+        let (first, second) = (encode_id(a), encode_id(b));
+        prop_assert_eq!(first.len(), 22);
+        prop_assert!(!first.starts_with('-'));
+        prop_assert!((a == b) == (first == second) || a[0] >> 2 == 62 || b[0] >> 2 == 62);
+    }
+
+    #[test]
+    fn any_bytes_are_parsed_or_refused(text: Vec<u8>) {
+        drop(Cluster::parse(&text));
+    }
+}

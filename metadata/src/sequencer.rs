@@ -1,0 +1,389 @@
+//! The one task that owns the state while an epoch lasts: collect, apply, submit, answer when durable.
+//!
+//! ```text
+//! calls ─▶ group: read rows that are paged out ─▶ apply ─▶ seal ─▶ submit ─▶ … ─▶ durable ─▶ replies, events
+//!                                                          └ the next group is collected meanwhile
+//!          reads: answered from the applied state, once what they saw is durable and ownership proven
+//! ```
+//!
+//! - Nothing leaves before it is durable: no reply, no event, no read of it.
+//! - Replies and events leave in the order of groups, so a view never runs ahead of a commit's answer
+//!   by more than a wake-up, and never shows a hole.
+//! - The first error ends the sequencer. Whoever waits is told that the outcome is unknown.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::mem;
+use std::ops::ControlFlow;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use floe_storage::clock::Clock;
+use futures::future::{BoxFuture, FutureExt, poll_fn};
+use futures::stream::{self, StreamExt, TryStreamExt};
+use tokio::sync::{broadcast, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use self::answer::{Reply, Sorted, Waiting};
+use self::proof::Proof;
+use self::reads::{Read, Reads};
+use crate::client::{Call, WatchBatch};
+use crate::engine::{Durable, EngineError, RowChange, Session};
+use crate::state::{Command, DamagedState, RowKey, State, WriteSet};
+
+mod answer;
+pub(crate) mod proof;
+mod reads;
+
+/// Calls taken at once.
+const CALLS_MAX: usize = 256;
+/// Batches of records after which a group is closed: some 10 ms of work, then answers get their turn.
+const GROUP_BATCHES: usize = 20_000;
+/// Groups under way; the engine makes one of those that wait for it.
+const GROUPS_MAX: usize = 64;
+/// Rows of a group that are read at the same time.
+const ROWS_READ_AT_ONCE: usize = 64;
+/// Bytes of rows under way.
+const ROWS_BYTES_MAX: usize = 64 << 20;
+/// Watch batches a subscriber may be behind before it must start anew.
+const WATCH_BATCHES_MAX: usize = 1024;
+
+/// Why the sequencer ended.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// It was told to; everything taken was answered.
+    Drained,
+    /// The engine failed or was fenced.
+    Lost(EngineError),
+    /// The engine's rows make no sense.
+    Damaged(DamagedState),
+}
+
+impl From<EngineError> for End {
+    fn from(error: EngineError) -> Self {
+        Self::Lost(error)
+    }
+}
+
+impl From<DamagedState> for End {
+    fn from(error: DamagedState) -> Self {
+        Self::Damaged(error)
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Sequencer {
+    state: State,
+    session: Arc<dyn Session>,
+    clock: Clock,
+    term: u64,
+    /// Taken, in no group yet.
+    backlog: VecDeque<(Command, Waiting)>,
+    /// The next group, whose rows are being read.
+    paging: Option<Paging>,
+    under_way: VecDeque<Group>,
+    rows_bytes: usize,
+    /// Groups submitted and completed, counted.
+    submitted: u64,
+    completed: u64,
+    reads: Reads,
+    proof: Proof,
+    watch: broadcast::Sender<Arc<WatchBatch>>,
+}
+
+type RowsRead = Result<Vec<(RowKey, Option<Bytes>)>, EngineError>;
+
+struct Paging {
+    commands: Vec<(Command, Waiting)>,
+    rows: BoxFuture<'static, RowsRead>,
+}
+
+impl std::fmt::Debug for Paging {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Paging")
+            .field("commands", &self.commands.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Commands that were applied together and become durable together.
+#[derive(Debug)]
+struct Group {
+    durable: Durable,
+    /// When it was submitted, on the steady clock.
+    started: Duration,
+    rows_bytes: usize,
+    replies: Vec<Reply>,
+    events: WatchBatch,
+}
+
+enum Happened {
+    Durable(Result<(), EngineError>),
+    Barrier(Result<(), EngineError>),
+    RowsRead(RowsRead),
+    Called(usize),
+    Stop,
+}
+
+impl Sequencer {
+    /// A sequencer over a state that was recovered through `session`; `proof` is what is known of our
+    /// ownership.
+    pub(crate) fn new(
+        state: State,
+        session: Arc<dyn Session>,
+        clock: Clock,
+        proof: Proof,
+        term: u64,
+    ) -> Self {
+        Self {
+            state,
+            session,
+            clock,
+            term,
+            backlog: VecDeque::new(),
+            paging: None,
+            under_way: VecDeque::new(),
+            rows_bytes: 0,
+            submitted: 0,
+            completed: 0,
+            reads: Reads::default(),
+            proof,
+            watch: broadcast::Sender::new(WATCH_BATCHES_MAX),
+        }
+    }
+
+    /// Serves `calls` until something ends it. Afterwards drop it: that answers `Unavailable` to all
+    /// who still wait.
+    pub(crate) async fn run(
+        &mut self,
+        calls: &mut mpsc::Receiver<Call>,
+        stop: &CancellationToken,
+    ) -> End {
+        let mut taken = Vec::new();
+        loop {
+            let happened = self.next(calls, &mut taken, stop).await;
+            let flow = match happened {
+                Happened::Durable(outcome) => self.complete(outcome),
+                Happened::Barrier(outcome) => self.proven(outcome),
+                Happened::RowsRead(rows) => self.admit(rows),
+                Happened::Called(0) => ControlFlow::Break(End::Drained),
+                Happened::Called(_) => self.take(mem::take(&mut taken)),
+                Happened::Stop => return self.drain().await,
+            };
+            if let ControlFlow::Break(end) = flow {
+                return end;
+            }
+            self.answer_reads();
+        }
+    }
+
+    /// Waits for the next thing to do. All branches may be cancelled: what they wait for stays where
+    /// it is.
+    async fn next(
+        &mut self,
+        calls: &mut mpsc::Receiver<Call>,
+        taken: &mut Vec<Call>,
+        stop: &CancellationToken,
+    ) -> Happened {
+        let has_room = self.paging.is_none()
+            && self.under_way.len() < GROUPS_MAX
+            && self.rows_bytes < ROWS_BYTES_MAX;
+        let (under_way, paging, proof) = (&mut self.under_way, &mut self.paging, &mut self.proof);
+        tokio::select! {
+            biased;
+            outcome = first_durable(under_way) => Happened::Durable(outcome),
+            outcome = proof.barrier() => Happened::Barrier(outcome),
+            rows = rows_read(paging) => Happened::RowsRead(rows),
+            () = stop.cancelled() => Happened::Stop,
+            count = calls.recv_many(taken, CALLS_MAX), if has_room => Happened::Called(count),
+        }
+    }
+
+    /// Sorts calls into commands and reads. A read sees what was applied before it was taken.
+    fn take(&mut self, calls: Vec<Call>) -> ControlFlow<End> {
+        for call in calls {
+            match answer::sort(call) {
+                Sorted::Commit { term, .. } if term != self.term => {}
+                Sorted::Commit {
+                    request, waiting, ..
+                } => {
+                    self.backlog.push_back((Command::Commit(request), waiting));
+                }
+                Sorted::Change(command, waiting) => self.backlog.push_back((command, waiting)),
+                Sorted::Read(question) => {
+                    let read = Read::new(question, &self.state, self.submitted, self.proof.now());
+                    self.reads.push(read, self.completed, &self.watch);
+                }
+            }
+        }
+        self.collect();
+        ControlFlow::Continue(())
+    }
+
+    /// Makes groups of the backlog, up to the first that has to read rows.
+    fn collect(&mut self) {
+        while self.paging.is_none() && !self.backlog.is_empty() {
+            let mut commands = Vec::with_capacity(self.backlog.len());
+            let (mut batches, mut missing) = (0, BTreeSet::new());
+            while batches < GROUP_BATCHES
+                && let Some((command, waiting)) = self.backlog.pop_front()
+            {
+                if let Command::Commit(request) = &command {
+                    batches += request.index.batch_count();
+                }
+                missing.extend(self.state.missing(&command));
+                commands.push((command, waiting));
+            }
+            if missing.is_empty() {
+                self.apply(commands);
+            } else {
+                let rows = read_rows(Arc::clone(&self.session), missing).boxed();
+                self.paging = Some(Paging { commands, rows });
+            }
+        }
+    }
+
+    fn admit(&mut self, rows: RowsRead) -> ControlFlow<End> {
+        let Some(paging) = self.paging.take() else {
+            return ControlFlow::Continue(());
+        };
+        match rows
+            .map_err(End::from)
+            .and_then(|rows| Ok(self.state.admit(rows)?))
+        {
+            Ok(()) => {
+                self.apply(paging.commands);
+                self.collect();
+                ControlFlow::Continue(())
+            }
+            Err(end) => ControlFlow::Break(end),
+        }
+    }
+
+    /// Applies a group and submits it.
+    fn apply(&mut self, commands: Vec<(Command, Waiting)>) {
+        let now_ms = self.clock.now_ms();
+        let mut writes = WriteSet::new();
+        let mut replies = Vec::with_capacity(commands.len());
+        for (command, waiting) in commands {
+            let reply = self.state.apply(now_ms, command, &mut writes);
+            replies.push(waiting.reply(reply));
+        }
+        self.state.seal(&mut writes);
+        let rows_bytes = writes.rows.iter().map(row_bytes).sum();
+        let started = self.proof.now();
+        let durable = self.session.submit(writes.rows);
+        let events = WatchBatch {
+            revision: self.state.revision(),
+            events: writes.events,
+        };
+        self.rows_bytes += rows_bytes;
+        self.submitted += 1;
+        self.under_way.push_back(Group {
+            durable,
+            started,
+            rows_bytes,
+            replies,
+            events,
+        });
+    }
+
+    /// Ends the oldest group: everything in it is durable, or all is lost.
+    fn complete(&mut self, outcome: Result<(), EngineError>) -> ControlFlow<End> {
+        let Some(group) = self.under_way.pop_front() else {
+            return ControlFlow::Continue(());
+        };
+        if let Err(error) = outcome {
+            return ControlFlow::Break(End::Lost(error));
+        }
+        self.completed += 1;
+        self.rows_bytes -= group.rows_bytes;
+        self.proof.raise(group.started);
+        for reply in group.replies {
+            reply.send();
+        }
+        // An error means that nobody watches.
+        drop(self.watch.send(Arc::new(group.events)));
+        self.reads.reached(self.completed, &self.watch);
+        ControlFlow::Continue(())
+    }
+
+    fn proven(&mut self, outcome: Result<(), EngineError>) -> ControlFlow<End> {
+        match outcome {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(End::Lost(error)),
+        }
+    }
+
+    fn answer_reads(&mut self) {
+        self.reads.answer(self.completed, &self.proof);
+        if self.reads.wait_for_proof(self.completed) {
+            self.proof.ask(&self.session);
+        }
+    }
+
+    /// Answers what was taken, takes nothing more.
+    async fn drain(&mut self) -> End {
+        loop {
+            let happened = {
+                let (under_way, paging) = (&mut self.under_way, &mut self.paging);
+                let proof = &mut self.proof;
+                if under_way.is_empty() && paging.is_none() && self.reads.is_empty() {
+                    return End::Drained;
+                }
+                tokio::select! {
+                    biased;
+                    outcome = first_durable(under_way) => Happened::Durable(outcome),
+                    outcome = proof.barrier() => Happened::Barrier(outcome),
+                    rows = rows_read(paging) => Happened::RowsRead(rows),
+                }
+            };
+            let flow = match happened {
+                Happened::Durable(outcome) => self.complete(outcome),
+                Happened::Barrier(outcome) => self.proven(outcome),
+                Happened::RowsRead(rows) => self.admit(rows),
+                Happened::Called(_) | Happened::Stop => ControlFlow::Continue(()),
+            };
+            if let ControlFlow::Break(end) = flow {
+                return end;
+            }
+            self.answer_reads();
+        }
+    }
+}
+
+fn row_bytes((key, value): &RowChange) -> usize {
+    key.len() + value.as_ref().map_or(0, Bytes::len)
+}
+
+async fn read_rows(session: Arc<dyn Session>, keys: BTreeSet<RowKey>) -> RowsRead {
+    let session = &session;
+    let read = keys.into_iter().map(|key| async move {
+        let row = session.get(key.as_bytes()).await?;
+        Ok((key, row))
+    });
+    stream::iter(read)
+        .buffered(ROWS_READ_AT_ONCE)
+        .try_collect()
+        .await
+}
+
+/// The outcome of the oldest group; never, while there is none.
+async fn first_durable(under_way: &mut VecDeque<Group>) -> Result<(), EngineError> {
+    poll_fn(|context| match under_way.front_mut() {
+        Some(group) => Pin::new(&mut group.durable).poll_unpin(context),
+        None => Poll::Pending,
+    })
+    .await
+}
+
+/// The rows the next group waits for; never, while none does.
+async fn rows_read(paging: &mut Option<Paging>) -> RowsRead {
+    poll_fn(|context| match paging {
+        Some(paging) => paging.rows.poll_unpin(context),
+        None => Poll::Pending,
+    })
+    .await
+}

@@ -1,0 +1,120 @@
+//! From calls to commands and back: which reply of the state answers which caller.
+
+use std::fmt;
+
+use tokio::sync::oneshot;
+
+use super::reads::Question;
+use crate::api::{
+    CommitError, CommitReply, CommitRequest, ProducerIdBlock, Registration, Revision, Topic,
+};
+use crate::client::{Answer, Call};
+use crate::state::{self, Command};
+
+/// A call, by what it asks for.
+pub(super) enum Sorted {
+    Commit {
+        term: u64,
+        request: CommitRequest,
+        waiting: Waiting,
+    },
+    Change(Command, Waiting),
+    Read(Question),
+}
+
+/// Who waits for the reply to a command.
+#[derive(Debug)]
+pub(super) enum Waiting {
+    Commit(oneshot::Sender<Result<CommitReply, CommitError>>),
+    Registration(Answer<Registration>),
+    Topic(Answer<(std::sync::Arc<Topic>, Revision)>),
+    Deletion(Answer<Revision>),
+    ProducerIds(Answer<ProducerIdBlock>),
+}
+
+/// An answer that leaves when [`Reply::send`] is called; dropping it tells the caller that the outcome
+/// is unknown.
+pub(super) struct Reply(Box<dyn FnOnce() + Send>);
+
+impl Reply {
+    pub(super) fn new<T: Send + 'static>(to: oneshot::Sender<T>, answer: T) -> Self {
+        // The caller may have gone.
+        Self(Box::new(move || drop(to.send(answer))))
+    }
+
+    pub(super) fn send(self) {
+        (self.0)();
+    }
+}
+
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Reply")
+    }
+}
+
+pub(super) fn sort(call: Call) -> Sorted {
+    match call {
+        Call::Commit {
+            term,
+            request,
+            answer,
+        } => Sorted::Commit {
+            term,
+            request,
+            waiting: Waiting::Commit(answer),
+        },
+        Call::Register(answer) => Sorted::Change(Command::Register, Waiting::Registration(answer)),
+        Call::CreateTopic(new, answer) => {
+            Sorted::Change(Command::CreateTopic(new), Waiting::Topic(answer))
+        }
+        Call::DeleteTopic(id, answer) => {
+            Sorted::Change(Command::DeleteTopic(id), Waiting::Deletion(answer))
+        }
+        Call::CreatePartitions(topic, count, answer) => Sorted::Change(
+            Command::CreatePartitions { topic, count },
+            Waiting::Topic(answer),
+        ),
+        Call::AllocateProducerIds(answer) => {
+            Sorted::Change(Command::AllocateProducerIds, Waiting::ProducerIds(answer))
+        }
+        Call::Bounds(partitions, answer) => Sorted::Read(Question::Bounds(partitions, answer)),
+        Call::LookUp {
+            partition,
+            from,
+            extents_max,
+            answer,
+        } => Sorted::Read(Question::LookUp {
+            partition,
+            from,
+            extents_max,
+            answer,
+        }),
+        Call::ExtentForTimestamp(partition, timestamp_ms, answer) => Sorted::Read(
+            Question::ExtentForTimestamp(partition, timestamp_ms, answer),
+        ),
+        Call::ExtentWithMaxTimestamp(partition, answer) => {
+            Sorted::Read(Question::ExtentWithMaxTimestamp(partition, answer))
+        }
+        Call::Subscribe(answer) => Sorted::Read(Question::Subscribe(answer)),
+    }
+}
+
+impl Waiting {
+    /// # Panics
+    /// When the state answers a command with the reply to another.
+    pub(super) fn reply(self, reply: state::Reply) -> Reply {
+        match (self, reply) {
+            (Self::Commit(to), state::Reply::Committed(answer)) => Reply::new(to, answer),
+            (Self::Registration(to), state::Reply::Registered(answer)) => {
+                Reply::new(to, Ok(answer))
+            }
+            (Self::Topic(to), state::Reply::Topic(answer)) => Reply::new(to, answer),
+            (Self::Deletion(to), state::Reply::TopicDeleted(answer)) => Reply::new(to, answer),
+            (Self::ProducerIds(to), state::Reply::ProducerIds(answer)) => {
+                Reply::new(to, Ok(answer))
+            }
+            (waiting, reply) => panic!("the state answered {waiting:?} with {reply:?}"),
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! Reads from memory that are linearizable: evaluated when they come, answered when everything they saw
+//! is durable and ownership at that time is proven. One barrier serves all that wait.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use floe_protocol::types::{Offset, TimestampMs, TopicPartition};
+use tokio::sync::broadcast;
+
+use super::answer::Reply;
+use super::proof::Proof;
+use crate::api::{Extent, LookUp, PartitionBounds, RequestError, Snapshot};
+use crate::client::{Answer, WatchBatch, WatchStream};
+use crate::state::State;
+
+type Watch = broadcast::Sender<Arc<WatchBatch>>;
+
+/// What is asked, and by whom.
+#[derive(Debug)]
+pub(super) enum Question {
+    Bounds(Vec<TopicPartition>, Answer<Vec<Option<PartitionBounds>>>),
+    LookUp {
+        partition: TopicPartition,
+        from: Offset,
+        extents_max: usize,
+        answer: Answer<LookUp>,
+    },
+    ExtentForTimestamp(TopicPartition, TimestampMs, Answer<Option<Extent>>),
+    ExtentWithMaxTimestamp(TopicPartition, Answer<Option<Extent>>),
+    Subscribe(Answer<(Snapshot, WatchStream)>),
+}
+
+/// A read that has its answer and may not give it yet.
+#[derive(Debug)]
+pub(super) struct Read {
+    /// It saw this many groups.
+    groups: u64,
+    /// When it was evaluated, on the steady clock.
+    at: Duration,
+    found: Found,
+}
+
+#[derive(Debug)]
+enum Found {
+    Answer(Reply),
+    /// The stream begins exactly behind the snapshot, so it is opened when the last group that the
+    /// snapshot shows has been sent to all streams, and no later.
+    Subscription(
+        Snapshot,
+        Option<WatchStream>,
+        Answer<(Snapshot, WatchStream)>,
+    ),
+}
+
+impl Read {
+    pub(super) fn new(question: Question, state: &State, groups: u64, at: Duration) -> Self {
+        Self {
+            groups,
+            at,
+            found: find(question, state),
+        }
+    }
+}
+
+fn find(question: Question, state: &State) -> Found {
+    let known = |partition| match state.bounds(partition) {
+        Some(_) => Ok(()),
+        None => Err(RequestError::UnknownTopic),
+    };
+    Found::Answer(match question {
+        Question::Bounds(partitions, to) => {
+            let bounds = partitions
+                .iter()
+                .map(|partition| state.bounds(*partition))
+                .collect();
+            Reply::new(to, Ok(bounds))
+        }
+        Question::LookUp {
+            partition,
+            from,
+            extents_max,
+            answer,
+        } => {
+            let found = state.look_up(partition, from, extents_max);
+            Reply::new(answer, found.ok_or(RequestError::UnknownTopic))
+        }
+        Question::ExtentForTimestamp(partition, timestamp_ms, to) => {
+            let found = || state.extent_for_timestamp(partition, timestamp_ms);
+            Reply::new(to, known(partition).map(|()| found()))
+        }
+        Question::ExtentWithMaxTimestamp(partition, to) => {
+            let found = || state.extent_with_max_timestamp(partition);
+            Reply::new(to, known(partition).map(|()| found()))
+        }
+        Question::Subscribe(to) => return Found::Subscription(state.snapshot(), None, to),
+    })
+}
+
+/// Reads that wait. Both conditions become true in the order they came.
+#[derive(Debug, Default)]
+pub(super) struct Reads(VecDeque<Read>);
+
+impl Reads {
+    pub(super) fn push(&mut self, mut read: Read, completed: u64, watch: &Watch) {
+        read.reached(completed, watch);
+        self.0.push_back(read);
+    }
+
+    /// `completed` groups are durable and sent to all streams.
+    pub(super) fn reached(&mut self, completed: u64, watch: &Watch) {
+        for read in &mut self.0 {
+            read.reached(completed, watch);
+        }
+    }
+
+    /// Gives the answers that may be given.
+    pub(super) fn answer(&mut self, completed: u64, proof: &Proof) {
+        let may = |read: &mut Read| read.groups <= completed && proof.covers(read.at);
+        while let Some(read) = self.0.pop_front_if(may) {
+            read.answer();
+        }
+    }
+
+    /// Whether only a proof is missing for the first.
+    pub(super) fn wait_for_proof(&self, completed: u64) -> bool {
+        self.0.front().is_some_and(|read| read.groups <= completed)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl Read {
+    fn reached(&mut self, completed: u64, watch: &Watch) {
+        if let Found::Subscription(_, stream @ None, _) = &mut self.found
+            && self.groups == completed
+        {
+            *stream = Some(WatchStream::new(watch.subscribe()));
+        }
+    }
+
+    fn answer(self) {
+        match self.found {
+            Found::Answer(reply) => reply.send(),
+            Found::Subscription(snapshot, Some(stream), to) => {
+                Reply::new(to, Ok((snapshot, stream))).send();
+            }
+            // Answered no earlier than its groups are complete, which is when the stream is opened.
+            Found::Subscription(_, None, _) => {
+                unreachable!("a subscription was answered too early")
+            }
+        }
+    }
+}

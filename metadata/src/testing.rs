@@ -1,0 +1,188 @@
+//! Builders for tests: a store in memory, commits, a service over the memory engine.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use floe_protocol::types::{NO_PRODUCER_ID, TopicId, TopicPartition};
+use floe_storage::clock::Clock;
+use floe_storage::segment::{Index, IndexBatch, IndexExtent, SegmentId};
+use floe_storage::store::{Store, StoreOptions};
+use object_store::ObjectStore;
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use tokio_util::task::TaskTracker;
+
+use crate::api::{CommitRequest, NewTopic};
+use crate::cluster::NewCluster;
+use crate::engine::memory::{Faults, MemoryEngine};
+use crate::ownership::{AliveCheck, Exclusion, OwnerId};
+use crate::service::{EngineChoice, Service, ServiceConfig, StartError};
+use crate::state::StateConfig;
+use crate::steady_clock::SteadyClock;
+
+pub(crate) fn store_over(base: Arc<dyn ObjectStore>) -> Store {
+    Store::new(base, &Path::default(), &StoreOptions::default(), 1)
+}
+
+pub(crate) fn store() -> Store {
+    store_over(Arc::new(InMemory::new()))
+}
+
+/// Processes with an even first byte of their nonce are alive, all others dead.
+#[derive(Debug)]
+pub(crate) struct EvenAreAlive;
+
+#[async_trait]
+impl AliveCheck for EvenAreAlive {
+    async fn is_alive(&self, _address: &str, nonce: [u8; 16]) -> bool {
+        nonce[0].is_multiple_of(2)
+    }
+}
+
+pub(crate) fn owner(byte: u8) -> OwnerId {
+    OwnerId {
+        address: format!("10.0.0.{byte}:9080"),
+        nonce: [byte; 16],
+    }
+}
+
+/// Processes over one store and one memory engine.
+#[derive(Clone, Debug)]
+pub(crate) struct World {
+    pub(crate) store: Store,
+    pub(crate) engine: MemoryEngine,
+    pub(crate) tasks: TaskTracker,
+}
+
+impl World {
+    pub(crate) fn new(seed: u64, faults: Faults) -> Self {
+        let engine = MemoryEngine::new(seed, faults);
+        Self {
+            store: store(),
+            engine,
+            tasks: TaskTracker::new(),
+        }
+    }
+
+    /// Writes that take some milliseconds, nothing going wrong.
+    pub(crate) fn calm() -> Self {
+        Self::new(1, calm())
+    }
+
+    pub(crate) fn config(&self, process: u8) -> ServiceConfig {
+        ServiceConfig {
+            store: self.store.clone(),
+            engine: EngineChoice::Memory(self.engine.clone()),
+            exclusion: Exclusion::Ask(Arc::new(EvenAreAlive)),
+            owner: owner(process),
+            new_cluster: NewCluster {
+                lineage: [process; 16],
+                id: [process; 16],
+            },
+            state: StateConfig {
+                producer_states_bytes_max: 4096,
+                ..StateConfig::default()
+            },
+            clock: Clock::simulated(1_000_000),
+            steady: SteadyClock::simulated(),
+            seed: u64::from(process),
+        }
+    }
+
+    pub(crate) async fn start(&self, process: u8) -> Result<Service, StartError> {
+        Service::start(self.config(process), &self.tasks).await
+    }
+}
+
+pub(crate) fn calm() -> Faults {
+    Faults {
+        latency: Duration::from_millis(5)..Duration::from_millis(20),
+        ..Faults::none()
+    }
+}
+
+pub(crate) fn topic_id(byte: u8) -> TopicId {
+    TopicId::from_bytes([byte; 16])
+}
+
+pub(crate) fn new_topic(byte: u8, partition_count: i32) -> NewTopic {
+    NewTopic {
+        id: topic_id(byte),
+        name: format!("topic-{byte}"),
+        partition_count,
+        replication_factor: 1,
+        configs: std::collections::BTreeMap::new(),
+    }
+}
+
+pub(crate) fn partition(topic: u8, index: i32) -> TopicPartition {
+    TopicPartition::new(topic_id(topic), index)
+}
+
+/// A segment with one batch of `record_count` records for each of `partitions`, which are sorted.
+pub(crate) fn commit(
+    incarnation: u32,
+    counter: u64,
+    partitions: &[TopicPartition],
+    record_count: u32,
+) -> CommitRequest {
+    let batch = IndexBatch {
+        length_bytes: 100,
+        record_count,
+        attributes: 0,
+        base_timestamp_ms: 1_000_000,
+        max_timestamp_ms: 1_000_000,
+        producer_id: NO_PRODUCER_ID,
+        producer_epoch: -1,
+        base_sequence: -1,
+    };
+    commit_of(incarnation, counter, partitions, batch)
+}
+
+/// The same with a batch of the idempotent producer `producer_id`.
+pub(crate) fn idempotent_commit(
+    (incarnation, counter): (u32, u64),
+    partition: TopicPartition,
+    producer_id: i64,
+    base_sequence: i32,
+) -> CommitRequest {
+    let batch = IndexBatch {
+        length_bytes: 100,
+        record_count: 1,
+        attributes: 0,
+        base_timestamp_ms: 1_000_000,
+        max_timestamp_ms: 1_000_000,
+        producer_id,
+        producer_epoch: 0,
+        base_sequence,
+    };
+    commit_of(incarnation, counter, &[partition], batch)
+}
+
+fn commit_of(
+    incarnation: u32,
+    counter: u64,
+    partitions: &[TopicPartition],
+    batch: IndexBatch,
+) -> CommitRequest {
+    let extents = (1_u64..)
+        .zip(partitions)
+        .map(|(number, partition)| IndexExtent {
+            partition: *partition,
+            position_bytes: number * 100,
+            crc: 0,
+            base_offset: None,
+            batches: vec![batch],
+        })
+        .collect();
+    CommitRequest {
+        segment: SegmentId {
+            write_epoch: 1,
+            incarnation,
+            counter,
+        },
+        size_bytes: 1000,
+        index: Arc::new(Index { extents }),
+    }
+}
