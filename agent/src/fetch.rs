@@ -38,7 +38,7 @@ use floe_protocol::types::TopicPartition;
 use floe_storage::cache::BlockCache;
 use floe_storage::key::Lineage;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use floe_storage::tasks::Tasks;
 
 use self::metrics::FetchMetrics;
 use self::plans::Plans;
@@ -96,7 +96,7 @@ impl FetchPath {
     pub fn start(
         parts: FetchParts,
         metrics: &Metrics,
-        tasks: &TaskTracker,
+        tasks: &Tasks,
         stopping: &CancellationToken,
     ) -> Self {
         let FetchParts {

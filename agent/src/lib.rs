@@ -10,6 +10,7 @@ mod dispatch;
 mod error;
 pub mod fetch;
 mod handlers;
+pub mod loopback;
 pub mod memory;
 pub mod metrics;
 mod node;
@@ -19,3 +20,5 @@ mod server;
 pub mod start;
 pub mod topic_config;
 pub mod topic_name;
+#[cfg(test)]
+mod testing;

@@ -31,7 +31,7 @@ use floe_storage::clock::Clock;
 use floe_storage::key::Lineage;
 use floe_storage::store::Store;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use floe_storage::tasks::Tasks;
 
 use self::activity::Activity;
 use self::lanes::Lanes;
@@ -91,7 +91,7 @@ impl ProducePath {
     pub fn start(
         parts: ProduceParts,
         metrics: &Metrics,
-        tasks: &TaskTracker,
+        tasks: &Tasks,
         token: &CancellationToken,
     ) -> Self {
         let ProduceParts {

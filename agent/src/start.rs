@@ -8,8 +8,8 @@
 //! Ports are bound first, so that early clients wait in the backlog instead of being refused, and a port
 //! in use is found before anything is written.
 
+pub mod assemble;
 mod open;
-
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,11 +17,12 @@ use std::time::Duration;
 
 use floe_metadata::service::{Service, StartError as MetadataError, StopReason};
 use floe_storage::store::{OpenError, StoreUrl};
+use floe_storage::tasks::Tasks;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-use self::open::Opened;
+use self::assemble::{Assembled, Lifetime};
 use crate::admin::{self, Health, Phase};
 use crate::broker::{Broker, Endpoint};
 use crate::config::Config;
@@ -98,7 +99,7 @@ pub struct RunningAgent {
     /// Accept loops and connections.
     serving: TaskTracker,
     /// Everything else.
-    tasks: TaskTracker,
+    tasks: Tasks,
 }
 
 /// What ends what.
@@ -137,7 +138,7 @@ pub async fn start(config: Config) -> Result<RunningAgent, StartError> {
     }
     let (http_listener, http) = bind(&config.http, "--http").await?;
     let tokens = Tokens::new();
-    let tasks = TaskTracker::new();
+    let tasks = Tasks::new();
     let identity = open::Identity::new(&config, http);
     let health = identity.health();
     tasks.spawn(admin::run(
@@ -146,16 +147,13 @@ pub async fn start(config: Config) -> Result<RunningAgent, StartError> {
         tokens.ended.clone(),
     ));
 
-    let opened = open::open(
-        &config,
-        &listeners,
-        identity,
-        &tasks,
-        &tokens.ended,
-        &tokens.stopping,
-    )
-    .await?;
-    let Opened { broker, metadata } = opened;
+    let lifetime = Lifetime {
+        tasks: tasks.clone(),
+        ended: tokens.ended.clone(),
+        stopping: tokens.stopping.clone(),
+    };
+    let Assembled { broker, metadata } =
+        open::open(&config, &listeners, identity, &lifetime).await?;
     let serving = TaskTracker::new();
     let places = connections_max(broker.settings.integer("max.connections", i64::MAX));
     let acceptor = Acceptor::new(
@@ -247,8 +245,7 @@ impl RunningAgent {
         let finished = self.finish(end - RELEASE_PATIENCE).await;
         let reason = timeout_at(end, self.metadata.release()).await;
         self.tokens.ended.cancel();
-        self.tasks.close();
-        if timeout(END_PATIENCE, self.tasks.wait()).await.is_err() {
+        if timeout(END_PATIENCE, self.tasks.ended()).await.is_err() {
             tracing::debug!("some tasks did not end in time");
         }
         match (finished, reason) {

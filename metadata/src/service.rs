@@ -19,7 +19,7 @@ use floe_storage::store::{Store, StoreUrl};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use floe_storage::tasks::Tasks;
 
 use self::owner::{Owner, OwnerLoop};
 use crate::client::Client;
@@ -64,7 +64,7 @@ impl EngineChoice {
         &self,
         config: &ServiceConfig,
         lineage: Lineage,
-        tasks: &TaskTracker,
+        tasks: &Tasks,
     ) -> Arc<dyn Engine> {
         match self {
             Self::Store(options) => Arc::new(SlateEngine::new(
@@ -157,7 +157,7 @@ impl Service {
     ///
     /// # Errors
     /// See [`StartError`]; the messages are for the person who started the process.
-    pub async fn start(config: ServiceConfig, tasks: &TaskTracker) -> Result<Self, StartError> {
+    pub async fn start(config: ServiceConfig, tasks: &Tasks) -> Result<Self, StartError> {
         let lock = match &config.exclusion {
             Exclusion::Folder(folder) => Some(FolderLock::take(folder)?),
             Exclusion::Ask(_) => None,
@@ -181,7 +181,7 @@ impl Service {
             cluster,
             stop,
             stopped,
-            task: task.abort_handle(),
+            task,
         })
     }
 

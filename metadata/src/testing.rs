@@ -11,7 +11,7 @@ use floe_storage::store::{Store, StoreOptions};
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use object_store::path::Path;
-use tokio_util::task::TaskTracker;
+use floe_storage::tasks::Tasks;
 
 use crate::api::{CommitRequest, NewTopic};
 use crate::cluster::NewCluster;
@@ -52,7 +52,7 @@ pub(crate) fn owner(byte: u8) -> OwnerId {
 pub(crate) struct World {
     pub(crate) store: Store,
     pub(crate) engine: MemoryEngine,
-    pub(crate) tasks: TaskTracker,
+    pub(crate) tasks: Tasks,
 }
 
 impl World {
@@ -61,7 +61,7 @@ impl World {
         Self {
             store: store(),
             engine,
-            tasks: TaskTracker::new(),
+            tasks: Tasks::new(),
         }
     }
 

@@ -6,3 +6,4 @@ pub mod error;
 pub mod key;
 pub mod segment;
 pub mod store;
+pub mod tasks;

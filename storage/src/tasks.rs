@@ -64,7 +64,11 @@ mod tests {
         let tasks = Tasks::new();
         tasks.spawn(sleep(Duration::from_secs(1)));
         tasks.spawn(sleep(Duration::from_secs(3)));
-        assert!(timeout(Duration::from_secs(2), tasks.ended()).await.is_err());
+        assert!(
+            timeout(Duration::from_secs(2), tasks.ended())
+                .await
+                .is_err()
+        );
         assert!(timeout(Duration::from_secs(2), tasks.ended()).await.is_ok());
     }
 
@@ -88,6 +92,10 @@ mod tests {
         let theirs = Arc::clone(&ran);
         late.spawn(async move { theirs.notify_one() });
         late.ended().await;
-        assert!(timeout(Duration::from_secs(1), ran.notified()).await.is_err());
+        assert!(
+            timeout(Duration::from_secs(1), ran.notified())
+                .await
+                .is_err()
+        );
     }
 }

@@ -11,7 +11,7 @@ use futures::stream::FuturesUnordered;
 use object_store::path::Path;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use floe_storage::tasks::Tasks;
 
 /// Reads of chunks that one fetch of one partition has under way.
 const AT_ONCE_MAX: usize = 8;
@@ -32,7 +32,7 @@ pub(super) struct Piece {
 /// Reads ahead of consumers.
 #[derive(Debug)]
 pub(crate) struct ReadAhead {
-    tasks: TaskTracker,
+    tasks: Tasks,
     token: CancellationToken,
     consumers: Arc<Semaphore>,
     asked: Mutex<Asked>,
@@ -47,7 +47,7 @@ struct Asked {
 
 impl ReadAhead {
     /// Reads on `tasks` until `token` is cancelled.
-    pub(crate) fn new(tasks: TaskTracker, token: CancellationToken) -> Self {
+    pub(crate) fn new(tasks: Tasks, token: CancellationToken) -> Self {
         Self {
             tasks,
             token,
@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn a_chunk_is_asked_for_once() {
-        let ahead = ReadAhead::new(TaskTracker::new(), CancellationToken::new());
+        let ahead = ReadAhead::new(Tasks::new(), CancellationToken::new());
         let piece = |from, to| Piece {
             path: Path::from("a"),
             range: from..to,

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use floe_storage::tasks::Tasks;
 
 use super::Shared;
 use super::batcher::{Batch, Window};
@@ -68,7 +68,7 @@ impl Rate {
 #[derive(Debug)]
 pub(super) struct Lanes {
     shared: Arc<Shared>,
-    tasks: TaskTracker,
+    tasks: Tasks,
     token: CancellationToken,
     doors: Mutex<Vec<Arc<LaneDoor>>>,
     rate: Mutex<Rate>,
@@ -102,7 +102,7 @@ impl Drop for Place {
 }
 
 impl Lanes {
-    pub(super) fn new(shared: Arc<Shared>, tasks: TaskTracker, token: CancellationToken) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, tasks: Tasks, token: CancellationToken) -> Self {
         Self {
             shared,
             tasks,

@@ -3,33 +3,26 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use floe_metadata::client::view::View;
 use floe_metadata::cluster::NewCluster;
 use floe_metadata::ownership::{Exclusion, OwnerId};
-use floe_metadata::service::{EngineChoice, Service, ServiceConfig};
+use floe_metadata::service::{EngineChoice, ServiceConfig};
 use floe_metadata::state::StateConfig;
 use floe_metadata::steady_clock::SteadyClock;
-use floe_storage::cache::BlockCache;
 use floe_storage::clock::Clock;
 use floe_storage::store::{Store, StoreOptions, StoreUrl};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use super::StartError;
+use super::assemble::{AssembleError, Assembled, Lifetime, Parts, assemble};
 use crate::admin::Health;
 use crate::admin::alive::{AskOverHttp, nonce_text};
-use crate::broker::{Broker, ConnectionLimits, Random};
 use crate::config::{Config, FlushConfig};
 use crate::dispatch::HANDLED;
-use crate::fetch::{FetchParts, FetchPath, Fresh};
-use crate::handlers::init_producer_id::ProducerIds;
-use crate::memory::{MemoryBudget, MemoryPlan};
+use crate::memory::MemoryPlan;
 use crate::metrics::Metrics;
-use crate::metrics::collect::{MemoryFigures, StoreRequests};
 use crate::node;
-use crate::produce::{FlushRule, ProduceParts, ProducePath, UploadLimits};
+use crate::produce::{FlushRule, UploadLimits};
 use crate::server::Listener;
 
 /// Who this process is to other processes, and all random numbers it starts with.
@@ -78,123 +71,62 @@ impl Identity {
     }
 }
 
-/// What can serve.
-pub(super) struct Opened {
-    pub(super) broker: Arc<Broker>,
-    pub(super) metadata: Service,
-}
-
-/// Opens the store and everything over it; tasks run until `ended`, fetches wait until `stopping`.
+/// Opens the store and assembles the broker over it.
 pub(super) async fn open(
     config: &Config,
     listeners: &[Listener],
     identity: Identity,
-    tasks: &TaskTracker,
-    ended: &CancellationToken,
-    stopping: &CancellationToken,
-) -> Result<Opened, StartError> {
+    lifetime: &Lifetime,
+) -> Result<Assembled, StartError> {
     let options = StoreOptions {
         jitter_seed: identity.seeds.store,
         ..StoreOptions::default()
     };
     let store = Store::open(&config.store, options).await?;
-    let clock = Clock::system();
-    let metadata = start_metadata(config, &identity, &store, &clock, tasks).await?;
-    let client = metadata.client();
-    let view = View::start(client.clone(), tasks, ended.clone());
-    tokio::select! {
-        biased;
-        () = view.ready() => {}
-        reason = metadata.stopped() => {
-            return Err(StartError::Lost { store: config.store.clone(), reason });
-        }
-    }
-    let plan = MemoryPlan::new(config.memory_limit.0);
-    let memory = MemoryBudget::new(&plan);
-    let cache = BlockCache::new(store.clone(), plan.cache_bytes);
-    let metrics = identity.metrics;
-    metrics.register_collector(Box::new(StoreRequests(store.clone())));
-    let figures = MemoryFigures {
-        budget: memory.clone(),
-        cache: cache.clone(),
-    };
-    metrics.register_collector(Box::new(figures));
-    let lineage = metadata.cluster().lineage;
-    let fresh = Arc::new(Fresh::new(
-        u64::try_from(plan.fresh_bytes).unwrap_or(u64::MAX),
-    ));
-    let produce = ProduceParts {
-        client: client.clone(),
-        store,
-        lineage,
-        fresh: Arc::clone(&fresh),
-        clock: clock.clone(),
-        rule: flush_rule(&config.store, config.flush),
-        uploads: UploadLimits::default(),
-    };
-    let fetch = FetchParts {
-        client: client.clone(),
-        view: Arc::clone(&view),
-        fresh,
-        cache,
-        lineage,
-        memory: memory.clone(),
-        seed: identity.seeds.sessions,
-    };
     let node_id = listeners
         .first()
         .map_or(1, |first| node::node_id(&node::identity(first)));
-    let broker = Broker {
-        cluster_id: metadata.cluster().id.clone(),
+    let parts = Parts {
+        service: service_config(config, &identity, store),
+        settings: config.settings.clone(),
+        memory: MemoryPlan::new(config.memory_limit.0),
+        rule: flush_rule(&config.store, config.flush),
+        uploads: UploadLimits::default(),
         node_id,
         zone: config.zone.clone(),
-        settings: config.settings.clone(),
-        produce: ProducePath::start(produce, &metrics, tasks, ended),
-        fetch: FetchPath::start(fetch, &metrics, tasks, stopping),
-        metadata: client,
-        view,
-        metrics,
-        clock,
-        memory,
-        limits: ConnectionLimits::new(&config.settings),
-        random: Random::new(identity.seeds.topics),
-        producer_ids: ProducerIds::default(),
         derived: node::derived_settings(node_id, config.zone.as_ref(), &config.store, listeners),
+        topics_seed: identity.seeds.topics,
+        sessions_seed: identity.seeds.sessions,
+        metrics: identity.metrics,
     };
-    Ok(Opened {
-        broker: Arc::new(broker),
-        metadata,
+    assemble(parts, lifetime).await.map_err(|error| match error {
+        AssembleError::Metadata(source) => StartError::Metadata {
+            store: config.store.clone(),
+            source,
+        },
+        AssembleError::Lost(reason) => StartError::Lost {
+            store: config.store.clone(),
+            reason,
+        },
     })
 }
 
-async fn start_metadata(
-    config: &Config,
-    identity: &Identity,
-    store: &Store,
-    clock: &Clock,
-    tasks: &TaskTracker,
-) -> Result<Service, StartError> {
+fn service_config(config: &Config, identity: &Identity, store: Store) -> ServiceConfig {
     let exclusion = match &config.store {
         StoreUrl::Folder(folder) => Exclusion::Folder(folder.clone()),
         StoreUrl::S3 { .. } | StoreUrl::Memory => Exclusion::Ask(Arc::new(AskOverHttp)),
     };
-    let service = ServiceConfig {
-        store: store.clone(),
+    ServiceConfig {
+        store,
         engine: EngineChoice::embedded(&config.store),
         exclusion,
         owner: identity.owner.clone(),
         new_cluster: identity.new_cluster,
         state: state_config(config, identity),
-        clock: clock.clone(),
+        clock: Clock::system(),
         steady: SteadyClock::system(),
         seed: identity.seeds.metadata,
-    };
-    Service::start(service, tasks)
-        .await
-        .map_err(|source| StartError::Metadata {
-            store: config.store.clone(),
-            source,
-        })
+    }
 }
 
 fn state_config(config: &Config, identity: &Identity) -> StateConfig {

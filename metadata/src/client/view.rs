@@ -13,9 +13,9 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use floe_protocol::types::{LeaderEpoch, Offset, TopicId, TopicPartition};
+use floe_storage::tasks::Tasks;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use self::interest::Interests;
 pub use self::interest::Waiter;
@@ -44,7 +44,7 @@ pub struct View {
 
 impl View {
     /// Starts the task that keeps the picture until `token` is cancelled.
-    pub fn start(client: Client, tasks: &TaskTracker, token: CancellationToken) -> Arc<Self> {
+    pub fn start(client: Client, tasks: &Tasks, token: CancellationToken) -> Arc<Self> {
         let view = Arc::new(Self::empty(RESIDENT_EXTENTS_MAX));
         let kept = Arc::clone(&view);
         tasks.spawn(async move {
@@ -208,3 +208,6 @@ impl View {
         self.picture.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -28,6 +28,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use floe_storage::clock::Clock;
+use floe_storage::tasks::Tasks;
 use futures::stream::{self, BoxStream, StreamExt};
 use object_store::ObjectStore;
 use object_store::path::Path;
@@ -37,7 +38,6 @@ use slatedb::db_cache::SplitCache;
 use slatedb::db_cache::moka::{MokaCache, MokaCacheOptions};
 use slatedb::{CloseReason, Db, ErrorKind};
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tokio_util::task::TaskTracker;
 
 use self::clock::SessionClock;
 use self::queue::Queue;
@@ -72,7 +72,7 @@ pub struct SlateEngine {
     root: Path,
     options: SlateOptions,
     clock: Clock,
-    tasks: TaskTracker,
+    tasks: Tasks,
 }
 
 /// What depends on the kind of store.
@@ -124,7 +124,7 @@ impl SlateEngine {
         root: Path,
         options: SlateOptions,
         clock: Clock,
-        tasks: TaskTracker,
+        tasks: Tasks,
     ) -> Self {
         Self {
             store,

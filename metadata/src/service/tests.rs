@@ -489,7 +489,7 @@ async fn what_keeps_a_process_from_starting_is_named() {
         exclusion: Exclusion::Folder(folder.path().to_owned()),
         ..World::calm().config(process)
     };
-    let tasks = TaskTracker::new();
+    let tasks = Tasks::new();
     let first = Service::start(in_folder(1), &tasks).await.unwrap();
     let refused = Service::start(in_folder(3), &tasks).await.unwrap_err();
     assert!(

@@ -11,7 +11,7 @@ use object_store::memory::InMemory;
 use object_store::{ObjectStore, ObjectStoreExt as _};
 use proptest::prelude::*;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use floe_storage::tasks::Tasks;
 
 use super::super::cursor::Damage;
 use super::*;
@@ -64,7 +64,7 @@ impl Fixture {
         );
         let fresh = Arc::new(Fresh::new(u64::MAX));
         let cache = BlockCache::new(store, 64 << 20);
-        let ahead = ReadAhead::new(TaskTracker::new(), CancellationToken::new());
+        let ahead = ReadAhead::new(Tasks::new(), CancellationToken::new());
         let reader = Reader::new(Arc::clone(&fresh), cache, LINEAGE, ahead);
         Self {
             base,

@@ -1,0 +1,141 @@
+//! From a store and a metadata service to a broker that can serve. Nothing here knows of sockets,
+//! clocks or seeds of its own, so that a simulation assembles the same broker over a faulty world.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use floe_metadata::client::view::View;
+use floe_metadata::service::{Service, ServiceConfig, StartError as MetadataError, StopReason};
+use floe_protocol::types::NodeId;
+use floe_storage::cache::BlockCache;
+use floe_storage::tasks::Tasks;
+use tokio_util::sync::CancellationToken;
+
+use crate::broker::{Broker, ConnectionLimits, Random};
+use crate::fetch::{FetchParts, FetchPath, Fresh};
+use crate::handlers::init_producer_id::ProducerIds;
+use crate::memory::{MemoryBudget, MemoryPlan};
+use crate::metrics::Metrics;
+use crate::metrics::collect::{MemoryFigures, StoreRequests};
+use crate::produce::{FlushRule, ProduceParts, ProducePath, UploadLimits};
+use crate::topic_config::BrokerSettings;
+
+/// What a broker is assembled from.
+#[derive(Debug)]
+pub struct Parts {
+    /// The metadata service to start; its store and clock are the broker's too.
+    pub service: ServiceConfig,
+    /// Settings under Kafka's names.
+    pub settings: BrokerSettings,
+    /// How memory is divided.
+    pub memory: MemoryPlan,
+    /// When a segment is sealed.
+    pub rule: FlushRule,
+    /// How much is stored at once.
+    pub uploads: UploadLimits,
+    /// Id of this broker as clients are told.
+    pub node_id: NodeId,
+    /// The zone of this process.
+    pub zone: Option<String>,
+    /// What is told about how this broker was started, under Kafka's names.
+    pub derived: BTreeMap<&'static str, String>,
+    /// Seed of topic ids.
+    pub topics_seed: u64,
+    /// Seed of fetch session ids.
+    pub sessions_seed: u64,
+    /// Where all counts go.
+    pub metrics: Metrics,
+}
+
+/// What ends the parts of a broker.
+#[derive(Clone, Debug)]
+pub struct Lifetime {
+    /// Runs the broker's tasks.
+    pub tasks: Tasks,
+    /// Ends all tasks that do not end by themselves.
+    pub ended: CancellationToken,
+    /// Ends the waiting of fetches.
+    pub stopping: CancellationToken,
+}
+
+/// A broker that can serve, and its metadata service.
+#[derive(Debug)]
+pub struct Assembled {
+    /// What request handlers see.
+    pub broker: Arc<Broker>,
+    /// Owns the cluster's order until it is released.
+    pub metadata: Service,
+}
+
+/// Why no broker came of it.
+#[derive(Debug, thiserror::Error)]
+pub enum AssembleError {
+    /// The metadata service did not start.
+    #[error(transparent)]
+    Metadata(#[from] MetadataError),
+    /// It started and stopped again before the first picture came.
+    #[error("{0}")]
+    Lost(StopReason),
+}
+
+/// Starts metadata, waits for the first picture of it, and puts the paths on top.
+///
+/// # Errors
+/// Metadata could not be had; see [`AssembleError`].
+pub async fn assemble(parts: Parts, lifetime: &Lifetime) -> Result<Assembled, AssembleError> {
+    let Lifetime { tasks, ended, stopping } = lifetime;
+    let (store, clock) = (parts.service.store.clone(), parts.service.clock.clone());
+    let metadata = Service::start(parts.service, tasks).await?;
+    let client = metadata.client();
+    let view = View::start(client.clone(), tasks, ended.clone());
+    tokio::select! {
+        biased;
+        () = view.ready() => {}
+        reason = metadata.stopped() => return Err(AssembleError::Lost(reason)),
+    }
+    let memory = MemoryBudget::new(&parts.memory);
+    let cache = BlockCache::new(store.clone(), parts.memory.cache_bytes);
+    let metrics = parts.metrics;
+    metrics.register_collector(Box::new(StoreRequests(store.clone())));
+    let figures = MemoryFigures { budget: memory.clone(), cache: cache.clone() };
+    metrics.register_collector(Box::new(figures));
+    let lineage = metadata.cluster().lineage;
+    let fresh_bytes = u64::try_from(parts.memory.fresh_bytes).unwrap_or(u64::MAX);
+    let fresh = Arc::new(Fresh::new(fresh_bytes));
+    let produce = ProduceParts {
+        client: client.clone(),
+        store,
+        lineage,
+        fresh: Arc::clone(&fresh),
+        clock: clock.clone(),
+        rule: parts.rule,
+        uploads: parts.uploads,
+    };
+    let fetch = FetchParts {
+        client: client.clone(),
+        view: Arc::clone(&view),
+        fresh,
+        cache,
+        lineage,
+        memory: memory.clone(),
+        seed: parts.sessions_seed,
+    };
+    let broker = Broker {
+        cluster_id: metadata.cluster().id.clone(),
+        node_id: parts.node_id,
+        zone: parts.zone,
+        produce: ProducePath::start(produce, &metrics, tasks, ended),
+        fetch: FetchPath::start(fetch, &metrics, tasks, stopping),
+        metadata: client,
+        view,
+        metrics,
+        clock,
+        memory,
+        limits: ConnectionLimits::new(&parts.settings),
+        settings: parts.settings,
+        random: Random::new(parts.topics_seed),
+        producer_ids: ProducerIds::default(),
+        derived: parts.derived,
+    };
+    Ok(Assembled { broker: Arc::new(broker), metadata })
+}
