@@ -1,1 +1,9 @@
-//! Scripts, properties and crashes of the state machine.
+//! Scripts (command in, reply and state out), a reference model, crashes at random points, damaged rows.
+
+mod commits;
+mod fixtures;
+mod idempotence;
+mod model;
+mod recovery;
+mod rows;
+mod topics;

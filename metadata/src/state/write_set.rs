@@ -1,7 +1,5 @@
 //! What one group of commands leaves for the engine and the watch.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
 
 use super::rows::RowKey;
@@ -10,11 +8,11 @@ use crate::api::WatchEvent;
 /// Collects the rows and events of a group of commands: one engine batch.
 #[derive(Debug, Default)]
 pub struct WriteSet {
-    /// Rows to write (`Some`) or delete (`None`); each key once, in the order of its first write.
+    /// Rows to write (`Some`) or delete (`None`), in order: a later one overrides an earlier one of the
+    /// same key.
     pub rows: Vec<(Bytes, Option<Bytes>)>,
     /// What changed, in order; to be sent after the rows are durable.
     pub events: Vec<WatchEvent>,
-    places: BTreeMap<Bytes, usize>,
 }
 
 impl WriteSet {
@@ -31,19 +29,10 @@ impl WriteSet {
     }
 
     pub(super) fn put(&mut self, key: RowKey, value: impl Into<Bytes>) {
-        self.set(key.into_bytes(), Some(value.into()));
+        self.rows.push((key.into_bytes(), Some(value.into())));
     }
 
     pub(super) fn delete(&mut self, key: RowKey) {
-        self.set(key.into_bytes(), None);
-    }
-
-    fn set(&mut self, key: Bytes, value: Option<Bytes>) {
-        let end = self.rows.len();
-        let place = *self.places.entry(key.clone()).or_insert(end);
-        match self.rows.get_mut(place) {
-            Some(row) => row.1 = value,
-            None => self.rows.push((key, value)),
-        }
+        self.rows.push((key.into_bytes(), None));
     }
 }

@@ -1,0 +1,270 @@
+//! A state over rows in memory, driven as the sequencer drives it, and builders of what it is given.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use floe_protocol::types::{Offset, TimestampMs, TopicId, TopicPartition};
+use floe_storage::segment::{Index, IndexBatch, IndexExtent, SegmentId};
+
+use crate::api::{
+    BatchRejection, BatchResult, CommitError, CommitReply, CommitRequest, NewTopic,
+    PartitionBounds, WatchEvent,
+};
+use crate::state::{Command, DamagedState, Reply, RowKey, State, StateConfig, WriteSet};
+
+pub(super) const DAY_MS: TimestampMs = 24 * 60 * 60 * 1000;
+pub(super) const START_MS: TimestampMs = 1_800_000_000_000;
+
+/// Limits so small that paging, write-back and eviction happen all the time.
+pub(super) fn tiny() -> StateConfig {
+    StateConfig {
+        producer_states_bytes_max: 400,
+        recent_rows_bytes_max: 200,
+        replay_commits_max: 6,
+        replay_batches_max: 20,
+        clock_step_ms_max: 40 * DAY_MS,
+        ..StateConfig::default()
+    }
+}
+
+/// Limits that keep everything in memory.
+pub(super) fn roomy() -> StateConfig {
+    StateConfig {
+        clock_step_ms_max: 40 * DAY_MS,
+        ..StateConfig::default()
+    }
+}
+
+/// A state with its engine.
+#[derive(Debug)]
+pub(super) struct Cluster {
+    pub(super) config: StateConfig,
+    pub(super) state: State,
+    /// What is durable.
+    pub(super) rows: BTreeMap<Bytes, Bytes>,
+    pub(super) now_ms: TimestampMs,
+    writes: WriteSet,
+    next_counter: u64,
+}
+
+impl Cluster {
+    pub(super) fn new(config: StateConfig) -> Self {
+        Self {
+            state: State::new(config.clone()),
+            config,
+            rows: BTreeMap::new(),
+            now_ms: START_MS,
+            writes: WriteSet::new(),
+            next_counter: 0,
+        }
+    }
+
+    /// A cluster with one registered process.
+    pub(super) fn registered(config: StateConfig) -> Self {
+        let mut cluster = Self::new(config);
+        cluster.run(Command::Register);
+        cluster
+    }
+
+    fn read(&self, keys: Vec<RowKey>) -> Vec<(RowKey, Option<Bytes>)> {
+        let read = |key: RowKey| (key.clone(), self.rows.get(key.as_bytes()).cloned());
+        keys.into_iter().map(read).collect()
+    }
+
+    /// Reads the rows the commands need.
+    pub(super) fn admit_for(&mut self, command: &Command) {
+        let rows = self.read(self.state.missing(command));
+        self.state.admit(rows).unwrap();
+    }
+
+    pub(super) fn apply(&mut self, command: Command) -> Reply {
+        self.state.apply(self.now_ms, command, &mut self.writes)
+    }
+
+    /// Applies one command without ending the group.
+    pub(super) fn run_open(&mut self, command: Command) -> Reply {
+        self.admit_for(&command);
+        self.apply(command)
+    }
+
+    /// Applies one command as a group of its own.
+    pub(super) fn run(&mut self, command: Command) -> Reply {
+        let reply = self.run_open(command);
+        self.seal();
+        reply
+    }
+
+    /// Ends the group; its rows are durable. Returns what the watch is told.
+    pub(super) fn seal(&mut self) -> Vec<WatchEvent> {
+        let mut writes = std::mem::take(&mut self.writes);
+        self.state.seal(&mut writes);
+        for (key, value) in writes.rows {
+            match value {
+                Some(value) => self.rows.insert(key, value),
+                None => self.rows.remove(&key),
+            };
+        }
+        writes.events
+    }
+
+    /// The state that the durable rows make.
+    pub(super) fn recover(&self) -> Result<State, DamagedState> {
+        recover(&self.config, &self.rows)
+    }
+
+    /// Loses memory and the open group, comes back from the rows.
+    pub(super) fn crash(&mut self) {
+        self.writes = WriteSet::new();
+        self.state = self.recover().unwrap();
+    }
+
+    pub(super) fn producers_hash(&self) -> u64 {
+        let range = RowKey::producers();
+        let rows = self.rows.range(range.start..range.end);
+        let rows = rows.map(|(key, value)| (RowKey::from(key.clone()), value.clone()));
+        self.state.producers_hash(rows).unwrap()
+    }
+
+    pub(super) fn create(&mut self, id: TopicId, name: &str, partitions: i32) {
+        let reply = self.run(Command::CreateTopic(new_topic(id, name, partitions)));
+        assert!(matches!(reply, Reply::Topic(Ok(_))), "{reply:?}");
+    }
+
+    pub(super) fn next_segment(&mut self) -> SegmentId {
+        self.next_counter += 1;
+        SegmentId {
+            write_epoch: 1,
+            incarnation: 1,
+            counter: self.next_counter,
+        }
+    }
+
+    /// Commits a new segment.
+    pub(super) fn commit(&mut self, extents: &[(TopicPartition, &[IndexBatch])]) -> CommitReply {
+        let segment = self.next_segment();
+        committed(self.run(Command::Commit(request(segment, extents)))).unwrap()
+    }
+
+    /// Commits a new segment with batches of one partition; the results in short.
+    pub(super) fn produce(&mut self, to: TopicPartition, batches: &[IndexBatch]) -> Vec<Short> {
+        self.commit(&[(to, batches)])
+            .results
+            .iter()
+            .map(short)
+            .collect()
+    }
+
+    pub(super) fn bounds(&self, partition: TopicPartition) -> PartitionBounds {
+        self.state.bounds(partition).unwrap()
+    }
+}
+
+pub(super) fn recover(
+    config: &StateConfig,
+    rows: &BTreeMap<Bytes, Bytes>,
+) -> Result<State, DamagedState> {
+    let mut recovery = State::recover(config.clone());
+    let range = RowKey::resident();
+    for (key, value) in rows.range(range.start..range.end) {
+        recovery.row(key.clone(), value)?;
+    }
+    let missing = recovery.missing();
+    recovery.admit(
+        missing
+            .into_iter()
+            .map(|key| (key.clone(), rows.get(key.as_bytes()).cloned())),
+    )?;
+    recovery.finish()
+}
+
+/// What became of a batch, in short: offset, duplicate of an offset, or refusal.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Short {
+    At(Offset),
+    DuplicateOf(Offset),
+    No(BatchRejection),
+}
+
+pub(super) fn short(result: &BatchResult) -> Short {
+    match *result {
+        BatchResult::Committed { base_offset, .. } => Short::At(base_offset),
+        BatchResult::Duplicate { base_offset, .. } => Short::DuplicateOf(base_offset),
+        BatchResult::Rejected(rejection) => Short::No(rejection),
+    }
+}
+
+pub(super) fn committed(reply: Reply) -> Result<CommitReply, CommitError> {
+    match reply {
+        Reply::Committed(result) => result,
+        other => panic!("{other:?}"),
+    }
+}
+
+pub(super) fn topic_id(number: u8) -> TopicId {
+    TopicId::from_bytes([number; 16])
+}
+
+pub(super) fn at(topic: u8, partition: i32) -> TopicPartition {
+    TopicPartition::new(topic_id(topic), partition)
+}
+
+pub(super) fn new_topic(id: TopicId, name: &str, partition_count: i32) -> NewTopic {
+    let configs = BTreeMap::from([("retention.ms".to_owned(), "1000".to_owned())]);
+    NewTopic {
+        id,
+        name: name.to_owned(),
+        partition_count,
+        replication_factor: 3,
+        configs,
+    }
+}
+
+/// A batch of `count` records without a producer.
+pub(super) fn plain(count: u32) -> IndexBatch {
+    IndexBatch {
+        length_bytes: 70 + count % 1000,
+        record_count: count,
+        attributes: 0,
+        base_timestamp_ms: START_MS,
+        max_timestamp_ms: START_MS + i64::from(count),
+        producer_id: -1,
+        producer_epoch: -1,
+        base_sequence: -1,
+    }
+}
+
+/// A batch of an idempotent producer.
+pub(super) fn idempotent(id: i64, epoch: i16, base_sequence: i32, count: u32) -> IndexBatch {
+    IndexBatch {
+        producer_id: id,
+        producer_epoch: epoch,
+        base_sequence,
+        ..plain(count)
+    }
+}
+
+/// A commit of batches that lie back to back after a header of 32 bytes.
+pub(super) fn request(
+    segment: SegmentId,
+    extents: &[(TopicPartition, &[IndexBatch])],
+) -> CommitRequest {
+    let mut position_bytes = 32;
+    let mut index = Index::default();
+    for (partition, batches) in extents {
+        let extent = IndexExtent {
+            partition: *partition,
+            position_bytes,
+            crc: 0,
+            base_offset: None,
+            batches: batches.to_vec(),
+        };
+        position_bytes += extent.length_bytes();
+        index.extents.push(extent);
+    }
+    CommitRequest {
+        segment,
+        size_bytes: position_bytes + 100,
+        index: Arc::new(index),
+    }
+}

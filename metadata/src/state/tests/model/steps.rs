@@ -1,0 +1,138 @@
+//! Random steps. A draft says what a command is about in small numbers; the model turns it into a command
+//! that fits the moment, such as "this producer's next batch" or "the batch before its last".
+
+use proptest::prelude::*;
+
+use crate::state::tests::fixtures::DAY_MS;
+
+#[derive(Clone, Debug)]
+pub(super) enum Step {
+    Wait(i64),
+    Seal,
+    Crash,
+    Command(Draft),
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Draft {
+    Register,
+    RaiseWriteEpoch,
+    RaiseLowestAccepted,
+    AllocateProducerIds,
+    CreateTopic {
+        topic: u8,
+        name: u8,
+        partitions: i32,
+    },
+    DeleteTopic {
+        topic: u8,
+    },
+    CreatePartitions {
+        topic: u8,
+        count: i32,
+    },
+    MoveLogStart {
+        topic: u8,
+        partition: i32,
+        by: i64,
+    },
+    Commit(Vec<DraftExtent>),
+    /// The commit that many commits ago.
+    Repeat(usize),
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct DraftExtent {
+    pub(super) topic: u8,
+    pub(super) partition: i32,
+    pub(super) batches: Vec<DraftBatch>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct DraftBatch {
+    /// 0 for none.
+    pub(super) producer: u8,
+    pub(super) sequence: DraftSequence,
+    pub(super) count: u32,
+    pub(super) time: i64,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum DraftSequence {
+    /// What comes next.
+    Next,
+    /// A batch sent before, counted back from the last.
+    Again(usize),
+    /// So much after what comes next.
+    Gap(i32),
+    /// A new epoch from 0, or not from 0.
+    Bump(i32),
+    /// The epoch before.
+    Stale,
+    /// Near the end of the circle.
+    End,
+}
+
+fn sequence() -> impl Strategy<Value = DraftSequence> {
+    prop_oneof![
+        20 => Just(DraftSequence::Next),
+        8 => (0_usize..8).prop_map(DraftSequence::Again),
+        2 => (1..4).prop_map(DraftSequence::Gap),
+        2 => prop_oneof![3 => Just(0), 1 => Just(1)].prop_map(DraftSequence::Bump),
+        1 => Just(DraftSequence::Stale),
+        1 => Just(DraftSequence::End),
+    ]
+}
+
+fn batch() -> impl Strategy<Value = DraftBatch> {
+    let count = prop_oneof![20 => 1_u32..4, 1 => Just(0), 1 => Just(1 << 31)];
+    (0_u8..5, sequence(), count, -5_i64..50).prop_map(|(producer, sequence, count, time)| {
+        DraftBatch {
+            producer,
+            sequence,
+            count,
+            time,
+        }
+    })
+}
+
+fn extent() -> impl Strategy<Value = DraftExtent> {
+    (0_u8..4, 0..4, prop::collection::vec(batch(), 0..5)).prop_map(|(topic, partition, batches)| {
+        DraftExtent {
+            topic,
+            partition,
+            batches,
+        }
+    })
+}
+
+fn draft() -> impl Strategy<Value = Draft> {
+    let topic = || 0_u8..4;
+    prop_oneof![
+        40 => prop::collection::vec(extent(), 0..5).prop_map(Draft::Commit),
+        8 => (0_usize..30).prop_map(Draft::Repeat),
+        8 => (topic(), 0_u8..4, 1..4).prop_map(|(topic, name, partitions)| {
+            Draft::CreateTopic { topic, name, partitions }
+        }),
+        1 => topic().prop_map(|topic| Draft::DeleteTopic { topic }),
+        2 => (topic(), 1..5).prop_map(|(topic, count)| Draft::CreatePartitions { topic, count }),
+        4 => (topic(), 0..4, -2_i64..20).prop_map(|(topic, partition, by)| {
+            Draft::MoveLogStart { topic, partition, by }
+        }),
+        1 => Just(Draft::Register),
+        1 => Just(Draft::RaiseWriteEpoch),
+        1 => Just(Draft::RaiseLowestAccepted),
+        2 => Just(Draft::AllocateProducerIds),
+    ]
+}
+
+pub(super) fn steps(max: usize) -> impl Strategy<Value = Vec<Step>> {
+    let wait = prop_oneof![10 => 0_i64..1000, 1 => Just(DAY_MS - 500), 1 => Just(DAY_MS)];
+    let step = prop_oneof![
+        20 => draft().prop_map(Step::Command),
+        6 => Just(Step::Seal),
+        1 => Just(Step::Crash),
+        3 => wait.prop_map(Step::Wait),
+    ];
+    prop::collection::vec(step, 1..max)
+}

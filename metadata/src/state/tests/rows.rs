@@ -1,0 +1,341 @@
+//! Rows: golden bytes, round trips, garbage.
+
+use floe_protocol::types::TopicPartition;
+use floe_storage::segment::SegmentId;
+use proptest::prelude::*;
+
+use super::fixtures::{START_MS, at, topic_id};
+use crate::api::BatchRejection;
+use crate::state::RowKey;
+use crate::state::codec::{Reader, RowError, put_i64, put_u64};
+use crate::state::commit::reply_of;
+use crate::state::counters::Counters;
+use crate::state::id_blocks::IdBlocks;
+use crate::state::producer::{PastBatch, ProducerState};
+use crate::state::rows::head::{self, Head};
+use crate::state::rows::segment::{
+    BatchRow, CommitFacts, ExtentRow, Outcome, ProducerRow, SegmentReader, SegmentWriter,
+};
+use crate::state::rows::{producer, topic};
+
+type Extents = Vec<(ExtentRow, Vec<BatchRow>)>;
+
+fn write(facts: &CommitFacts, extents: &Extents) -> Vec<u8> {
+    let mut writer = SegmentWriter::default();
+    for (extent, batches) in extents {
+        writer.extent(extent);
+        batches.iter().for_each(|batch| writer.batch(batch));
+    }
+    writer.finish(facts)
+}
+
+fn read(row: &[u8]) -> Result<(CommitFacts, Extents), RowError> {
+    let mut reader = SegmentReader::open(row)?;
+    let mut extents = Vec::new();
+    while let Some(extent) = reader.next_extent()? {
+        let batches = (0..extent.batches).map(|_| reader.next_batch());
+        extents.push((extent, batches.collect::<Result<_, _>>()?));
+    }
+    Ok((*reader.facts(), extents))
+}
+
+fn example() -> (CommitFacts, Extents) {
+    let segment = SegmentId {
+        write_epoch: 3,
+        incarnation: 9,
+        counter: 300,
+    };
+    let facts = CommitFacts {
+        segment,
+        size_bytes: 5000,
+        time_ms: START_MS,
+        revision: 77,
+    };
+    let idempotent = |begins| ProducerRow {
+        id: 1001,
+        epoch: 2,
+        base_sequence: 5,
+        begins,
+    };
+    let outcomes = [
+        Outcome::Accepted {
+            count: 10,
+            max_timestamp_ms: START_MS,
+            producer: None,
+        },
+        Outcome::Accepted {
+            count: 1,
+            max_timestamp_ms: START_MS + 5,
+            producer: Some(idempotent(true)),
+        },
+        Outcome::Accepted {
+            count: 1,
+            max_timestamp_ms: START_MS,
+            producer: Some(idempotent(false)),
+        },
+        Outcome::Duplicate {
+            base_offset: 15,
+            max_timestamp_ms: START_MS - 9,
+        },
+        Outcome::Rejected(BatchRejection::OutOfOrderSequence),
+    ];
+    let batches: Vec<_> = outcomes
+        .map(|outcome| BatchRow {
+            length_bytes: 200,
+            outcome,
+        })
+        .into_iter()
+        .collect();
+    let first = ExtentRow {
+        partition: at(1, 0),
+        position_bytes: 32,
+        batches: batches.len(),
+        before: Head {
+            log_start: 10,
+            high_watermark: 20,
+        },
+    };
+    let rejected = Outcome::Rejected(BatchRejection::UnknownTopicOrPartition);
+    let lone = vec![BatchRow {
+        length_bytes: 100,
+        outcome: rejected,
+    }];
+    let second = ExtentRow {
+        partition: at(2, 7),
+        position_bytes: 1032,
+        batches: 1,
+        before: Head::default(),
+    };
+    (facts, vec![(first, batches), (second, lone)])
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[track_caller]
+fn golden(name: &str, bytes: &[u8], expected: &str) {
+    assert_eq!(
+        hex(bytes),
+        expected,
+        "{name}: version 1 rows must stay readable for ever"
+    );
+}
+
+#[test]
+fn rows_of_version_1_are_these_bytes() {
+    golden(
+        "key of heads",
+        RowKey::heads(topic_id(0xab), 258).as_bytes(),
+        "18abababababababababababababababab00000102",
+    );
+    golden(
+        "key of a segment",
+        RowKey::segment(258).as_bytes(),
+        "200000000000000102",
+    );
+    golden(
+        "key of a producer",
+        RowKey::producer(1, at(0xab, 2)).as_bytes(),
+        "f00000000000000001abababababababababababababababab00000002",
+    );
+    let (facts, extents) = example();
+    golden(
+        "segment",
+        &write(&facts, &extents),
+        concat!(
+            "010309ac02882780c0e285e3684d06220a060b0309050301010101010101010101010101",
+            "010101010202020202020202020202020202020201004005140a0e000100000002010311",
+            "10c801c801c801c801c801640a010180c0e285e3680a0911d20f040004050509"
+        ),
+    );
+    let heads = [
+        Head {
+            log_start: 300,
+            high_watermark: 301,
+        },
+        Head::default(),
+    ];
+    golden("heads", &head::encode(heads.into_iter()), "0102ac02010000");
+    let past = [(7, 5), (9, 6)].map(|(base_offset, time)| PastBatch {
+        base_offset,
+        max_timestamp_ms: START_MS + time,
+        count: 2,
+    });
+    let state = ProducerState::restore(3, 11, START_MS, past);
+    golden(
+        "producer",
+        &producer::encode(&state),
+        "01061680c0e285e368020e0a02040202",
+    );
+    golden(
+        "counters",
+        &Counters {
+            revision: 5,
+            ..Counters::default()
+        }
+        .encode(),
+        "01050000000001010000000000ffffffffffffffff7f",
+    );
+    let mut blocks = IdBlocks::default();
+    blocks.issue(0, START_MS, 0);
+    blocks.issue(1000, START_MS + 3_600_000, 0);
+    golden(
+        "id blocks",
+        &blocks.encode(),
+        "01020080c0e285e36800d00f80bab70300",
+    );
+}
+
+#[test]
+fn a_segment_row_gives_back_what_was_written() {
+    let (facts, extents) = example();
+    assert_eq!(read(&write(&facts, &extents)), Ok((facts, extents)));
+}
+
+#[test]
+fn a_writer_starts_afresh_after_each_row() {
+    let (facts, extents) = example();
+    let mut writer = SegmentWriter::default();
+    let mut rows = (0..2).map(|_| {
+        for (extent, batches) in &extents {
+            writer.extent(extent);
+            batches.iter().for_each(|batch| writer.batch(batch));
+        }
+        writer.finish(&facts)
+    });
+    assert_eq!(rows.next(), rows.next());
+}
+
+fn partition() -> impl Strategy<Value = TopicPartition> {
+    (0_u8..3, prop_oneof![0..5, any::<i32>()]).prop_map(|(topic, index)| at(topic, index))
+}
+
+fn outcome() -> impl Strategy<Value = Outcome> {
+    let producer = (any::<i64>(), any::<i16>(), 0..=i32::MAX, any::<bool>());
+    let producer = producer.prop_map(|(id, epoch, base_sequence, begins)| ProducerRow {
+        id,
+        epoch,
+        base_sequence,
+        begins,
+    });
+    let accepted = (any::<u32>(), any::<i64>(), prop::option::of(producer));
+    prop_oneof![
+        accepted.prop_map(|(count, max_timestamp_ms, producer)| Outcome::Accepted {
+            count,
+            max_timestamp_ms,
+            producer
+        }),
+        (any::<i64>(), any::<i64>()).prop_map(|(base_offset, max_timestamp_ms)| {
+            Outcome::Duplicate {
+                base_offset,
+                max_timestamp_ms,
+            }
+        }),
+        Just(Outcome::Rejected(BatchRejection::InvalidProducerEpoch)),
+        Just(Outcome::Rejected(BatchRejection::InvalidTxnState)),
+        Just(Outcome::Rejected(BatchRejection::OffsetsExhausted)),
+        Just(Outcome::Rejected(BatchRejection::Empty)),
+    ]
+}
+
+fn extents() -> impl Strategy<Value = Extents> {
+    let batch = (any::<u32>(), outcome()).prop_map(|(length_bytes, outcome)| BatchRow {
+        length_bytes,
+        outcome,
+    });
+    let batches = prop::collection::vec(batch, 0..6);
+    let heads = (0..=i64::MAX, 0..=i64::MAX).prop_map(|(one, other)| Head {
+        log_start: one.min(other),
+        high_watermark: one.max(other),
+    });
+    let extent = (partition(), any::<u64>(), heads, batches).prop_map(
+        |(partition, position_bytes, before, batches)| {
+            let extent = ExtentRow {
+                partition,
+                position_bytes,
+                batches: batches.len(),
+                before,
+            };
+            (extent, batches)
+        },
+    );
+    prop::collection::vec(extent, 0..6)
+}
+
+/// Reads bytes as every kind of row; only the absence of panics counts.
+fn read_as_everything(bytes: &[u8]) {
+    drop(Counters::decode(bytes));
+    drop(IdBlocks::decode(bytes));
+    drop(topic::decode(topic_id(1), bytes));
+    assert_ne!(topic::decode_deleted(bytes), Err(RowError::MalformedKey));
+    drop(head::decode(bytes));
+    assert_ne!(producer::decode(bytes), Err(RowError::MalformedKey));
+    drop(read(bytes));
+    drop(reply_of(bytes));
+    let key = RowKey::from(bytes::Bytes::copy_from_slice(bytes));
+    drop(key.to_string());
+}
+
+proptest! {
+    #[test]
+    fn any_segment_row_round_trips(extents in extents(), time_ms: i64, revision: u64) {
+        let segment = SegmentId { write_epoch: 1, incarnation: u32::MAX, counter: u64::MAX };
+        let facts = CommitFacts { segment, size_bytes: revision, time_ms, revision };
+        prop_assert_eq!(read(&write(&facts, &extents)), Ok((facts, extents)));
+    }
+
+    #[test]
+    fn garbage_is_an_error(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        read_as_everything(&bytes);
+        let mut versioned = vec![1];
+        versioned.extend(bytes);
+        read_as_everything(&versioned);
+    }
+
+    #[test]
+    fn a_changed_segment_row_never_panics(at: prop::sample::Index, byte: u8, cut: prop::sample::Index) {
+        let (facts, extents) = example();
+        let mut row = write(&facts, &extents);
+        let at = at.index(row.len());
+        row[at] = byte;
+        read_as_everything(&row);
+        row.truncate(cut.index(row.len()));
+        prop_assert!(read(&row).is_err(), "cut short");
+    }
+
+    #[test]
+    fn numbers_round_trip(unsigned: u64, signed: i64) {
+        let mut out = Vec::new();
+        put_u64(&mut out, unsigned);
+        put_i64(&mut out, signed);
+        let mut reader = Reader::new(&out);
+        prop_assert_eq!(reader.u64(), Ok(unsigned));
+        prop_assert_eq!(reader.i64(), Ok(signed));
+        prop_assert_eq!(reader.finish(), Ok(()));
+    }
+
+    #[test]
+    fn producer_rows_round_trip(
+        epoch: i16,
+        last in 0..=i32::MAX,
+        used_ms: i64,
+        past in prop::collection::vec((any::<i64>(), any::<i64>(), any::<u32>()), 1..=5),
+    ) {
+        let past = past.into_iter().map(|(base_offset, max_timestamp_ms, count)| PastBatch {
+            base_offset,
+            max_timestamp_ms,
+            count,
+        });
+        let state = ProducerState::restore(epoch, last, used_ms, past);
+        prop_assert_eq!(producer::decode(&producer::encode(&state)), Ok(state));
+    }
+}
+
+#[test]
+fn a_count_does_not_size_an_allocation() {
+    let mut row = vec![1];
+    put_u64(&mut row, u64::MAX >> 1);
+    assert_eq!(head::decode(&row), Err(RowError::Truncated));
+    assert_eq!(Reader::new(&[0xff; 11]).u64(), Err(RowError::NumberTooLong));
+}
