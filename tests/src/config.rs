@@ -8,6 +8,8 @@
 //! | `FLOE_TEST_BINARY` | the `floe` program to test, default the one cargo built for this run |
 //! | `FLOE_TEST_BOOTSTRAP` | a running broker, Floe or not: the client tests use it instead of starting one |
 //! | `FLOE_TEST_KILL_ROUNDS` | rounds of the kill -9 loop per store, default 3 |
+//! | `FLOE_TEST_SEEDS` | how many seeds the simulation runs, default 2,000 |
+//! | `FLOE_TEST_SEED` | the one seed the simulation runs instead |
 
 use std::path::PathBuf;
 
@@ -66,9 +68,31 @@ pub fn bootstrap() -> Option<String> {
 ///
 /// If the variable is not a number.
 pub fn kill_rounds() -> usize {
-    variable("FLOE_TEST_KILL_ROUNDS").map_or(3, |text| {
-        text.parse()
-            .unwrap_or_else(|error| panic!("FLOE_TEST_KILL_ROUNDS={text}: {error}"))
+    number("FLOE_TEST_KILL_ROUNDS").unwrap_or(3)
+}
+
+/// How many seeds the simulation runs, if it is told.
+///
+/// # Panics
+///
+/// If the variable is not a number.
+pub fn seeds() -> Option<u64> {
+    number("FLOE_TEST_SEEDS")
+}
+
+/// The one seed that the simulation runs.
+///
+/// # Panics
+///
+/// If the variable is not a number.
+pub fn seed() -> Option<u64> {
+    number("FLOE_TEST_SEED")
+}
+
+/// A number from the environment.
+fn number<N: std::str::FromStr<Err: std::fmt::Display>>(name: &str) -> Option<N> {
+    variable(name).map(|text| {
+        text.parse().unwrap_or_else(|error| panic!("{name}={text}: {error}"))
     })
 }
 

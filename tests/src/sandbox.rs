@@ -251,12 +251,12 @@ struct Addresses {
     http: SocketAddr,
 }
 
-/// Reads the addresses of the one line that a ready broker logs.
+/// Reads the addresses of the one line that a ready broker logs:
+/// `floe VERSION is ready on KAFKA[, KAFKA…] over STORE, health and metrics on http://HTTP; …`.
 fn ready_line(line: &str) -> Option<Addresses> {
-    let line = line.split_once("floe is ready")?.1;
-    let mut found = line.split(|c: char| !(c.is_ascii_alphanumeric() || ".:[]".contains(c)));
-    let listen = found.find_map(|word| word.parse().ok())?;
-    let http = found.find_map(|word| word.parse().ok())?;
+    let (kafka, rest) = line.split_once(" is ready on ")?.1.split_once(" over ")?;
+    let listen = kafka.split(", ").next()?.parse().ok()?;
+    let http = rest.rsplit_once("http://")?.1.split(';').next()?.parse().ok()?;
     Some(Addresses { listen, http })
 }
 
@@ -266,7 +266,8 @@ mod tests {
 
     #[test]
     fn the_ready_line_gives_both_addresses() {
-        let line = "INFO floe is ready (0.1.0): kafka 127.0.0.1:4321, http 127.0.0.1:99; try: kcat";
+        let line = "2026 INFO floe 0.1.0 is ready on 127.0.0.1:4321, 127.0.0.1:5 over file:/http://x, \
+                    health and metrics on http://127.0.0.1:99; try: kcat -b 127.0.0.1:4321";
         let listen = SocketAddr::from(([127, 0, 0, 1], 4321));
         let http = SocketAddr::from(([127, 0, 0, 1], 99));
         assert_eq!(ready_line(line), Some(Addresses { listen, http }));

@@ -176,8 +176,7 @@ impl Bucket {
 
 fn environment(endpoint: &str, key: &str, secret: &str) -> Vec<(String, String)> {
     [
-        ("AWS_ENDPOINT_URL", endpoint),
-        ("AWS_ALLOW_HTTP", "true"),
+        ("AWS_ENDPOINT", endpoint),
         ("AWS_REGION", REGION),
         ("AWS_ACCESS_KEY_ID", key),
         ("AWS_SECRET_ACCESS_KEY", secret),

@@ -1,0 +1,2 @@
+//! Stock clients of other languages against a real broker.
+fn main() {}
