@@ -212,3 +212,6 @@ error_codes! {
     132 StreamsTopologyFenced "STREAMS_TOPOLOGY_FENCED" false "the topology epoch is old";
     133 ShareSessionLimitReached "SHARE_SESSION_LIMIT_REACHED" true "too many share sessions";
 }
+
+#[cfg(test)]
+mod tests;

@@ -92,3 +92,40 @@ impl PartialEq for Records {
 }
 
 impl Eq for Records {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rope(pieces: &[&'static str]) -> Records {
+        pieces
+            .iter()
+            .map(|piece| Bytes::from_static(piece.as_bytes()))
+            .collect()
+    }
+
+    #[test]
+    fn keeps_pieces_in_order_and_drops_empty_ones() {
+        let records = rope(&["", "ab", "", "c"]);
+        assert_eq!(records.chunks(), [&b"ab"[..], b"c"]);
+        assert_eq!((records.len_bytes(), records.is_empty()), (3, false));
+        assert_eq!(records.into_bytes(), "abc");
+        assert!(rope(&["", ""]).is_empty() && Records::from(Bytes::new()).is_empty());
+        assert_eq!(Records::new().into_bytes(), "");
+    }
+
+    #[test]
+    fn one_piece_is_not_copied() {
+        let bytes = Bytes::from(vec![1; 100]);
+        let records = Records::from(bytes.clone());
+        assert_eq!(records.into_bytes().as_ptr(), bytes.as_ptr());
+    }
+
+    #[test]
+    fn equality_is_blind_to_the_cuts() {
+        assert_eq!(rope(&["ab", "c"]), rope(&["a", "bc"]));
+        assert_ne!(rope(&["ab", "c"]), rope(&["ab", "d"]));
+        assert_ne!(rope(&["ab"]), rope(&["ab", "c"]));
+        assert_eq!(rope(&[]), rope(&[""]));
+    }
+}

@@ -160,3 +160,63 @@ impl fmt::Display for Str {
         fmt::Display::fmt(self.as_str(), f)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeSet, HashSet};
+
+    use super::*;
+
+    #[test]
+    fn is_a_slice_of_what_it_was_made_from() {
+        let frame = Bytes::from(b"..text..".to_vec());
+        let text = Str::from_utf8(frame.slice(2..6)).unwrap();
+        assert_eq!(text, "text");
+        assert_eq!(text.as_bytes().as_ptr(), frame[2..].as_ptr());
+        assert_ne!(text.detached().as_bytes().as_ptr(), frame[2..].as_ptr());
+        assert_eq!(text.detached(), text);
+    }
+
+    #[test]
+    fn refuses_or_replaces_what_is_not_utf8() {
+        for (bytes, lossy) in [
+            (&b"\xff"[..], "\u{fffd}"),
+            (b"a\xc3", "a\u{fffd}"),
+            (b"\xed\xa0\x80", "\u{fffd}\u{fffd}\u{fffd}"),
+        ] {
+            let bytes = Bytes::from_static(bytes);
+            assert!(Str::from_utf8(bytes.clone()).is_err());
+            assert_eq!(Str::from_utf8_lossy(bytes), lossy);
+        }
+        assert_eq!(
+            Str::from_utf8_lossy(Bytes::from_static("é".as_bytes())),
+            "é"
+        );
+    }
+
+    #[test]
+    fn compares_orders_and_hashes_like_str() {
+        let words = ["", "a", "aa", "b", "é", "漢", "🦀", "\u{ffff}"];
+        for left in words {
+            for right in words {
+                let (a, b) = (Str::from(left), Str::from(right.to_owned()));
+                assert_eq!(a.cmp(&b), left.cmp(right), "{left} {right}");
+                assert_eq!(a == b, left == right, "{left} {right}");
+            }
+        }
+        let hashed: HashSet<Str> = words.iter().map(|word| Str::from(*word)).collect();
+        let ordered: BTreeSet<Str> = words.iter().map(|word| Str::from(*word)).collect();
+        assert!(
+            words
+                .iter()
+                .all(|word| hashed.contains(*word) && ordered.contains(*word))
+        );
+        assert!(!hashed.contains("c") && !ordered.contains("c"));
+    }
+
+    #[test]
+    fn shows_itself_as_text() {
+        let text = Str::from("a\"b");
+        assert_eq!(format!("{text} {text:?}"), "a\"b \"a\\\"b\"");
+    }
+}

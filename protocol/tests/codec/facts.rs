@@ -3,16 +3,18 @@
 //! they compared nothing.
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::fmt::Write as _;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use floe_protocol::arbitrary::Random;
+use floe_protocol::arbitrary::{APIS, Random};
+use floe_protocol::error_code::ErrorCode;
 use serde_json::Value;
 
 use crate::model::{Api, Body, Field, Kind};
 use crate::versions::Versions;
-use crate::{encode, for_each_message, parse};
+use crate::{encode, parse};
 
 #[expect(
     clippy::disallowed_methods,
@@ -288,53 +290,72 @@ fn no_api_of_a_broker_is_forgotten() {
     );
 }
 
-/// Random messages through Kafka's own classes, in one Java process.
-#[test]
-fn kafkas_own_classes_read_and_write_the_same_bytes() {
+/// The answers of Kafka's own classes to the lines of `input`, from one Java process; `None` where that cannot be.
+fn ask_kafka(input: String) -> Option<String> {
     let Some(jar) = variable("FLOE_TEST_KAFKA_JAR") else {
-        say("skipped: no FLOE_TEST_KAFKA_JAR to send messages through");
-        return;
+        say("skipped: no FLOE_TEST_KAFKA_JAR whose classes could be asked");
+        return None;
     };
-    let (mut random, mut input, mut names) = (Random::new(21), String::new(), Vec::new());
-    for_each_message(|name, codec, version| {
-        let [.., kind, _] = *name.split(' ').collect::<Vec<_>>() else {
-            panic!("{name}")
-        };
-        let key = floe_protocol::api::ApiKey::ALL
-            .into_iter()
-            .find(|key| name.starts_with(&format!("{key} ")))
-            .unwrap();
-        for _ in 0..8 {
-            let bytes = encode((codec.arbitrary)(&mut random, version).as_ref(), version);
-            let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-            input.push_str(&format!("{} {version} {kind} {hex}\n", key.to_wire()));
-            names.push((name.to_owned(), hex));
-        }
-    });
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/KafkaMessages.java");
-    let java = Command::new("java")
-        .arg("-cp")
+    let mut java = Command::new("java");
+    java.arg("-cp")
         .arg(&jar)
         .arg(source)
         .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn();
-    let mut java = match java {
+        .stdout(Stdio::piped());
+    let mut java = match java.spawn() {
         Ok(java) => java,
-        Err(error) => return say(&format!("skipped: java does not start: {error}")),
+        Err(error) => {
+            say(&format!("skipped: java does not start: {error}"));
+            return None;
+        }
     };
     let mut stdin = java.stdin.take().unwrap();
     let writer = std::thread::spawn(move || stdin.write_all(input.as_bytes()));
     let output = java.wait_with_output().unwrap();
     assert!(
         output.status.success(),
-        "java failed after {} lines",
+        "java failed after {} bytes",
         output.stdout.len()
     );
     writer.join().unwrap().unwrap();
-    let output = String::from_utf8(output.stdout).unwrap();
+    Some(String::from_utf8(output.stdout).unwrap())
+}
+
+#[test]
+fn kafkas_own_classes_read_and_write_the_same_bytes() {
+    let (mut random, mut input, mut names) = (Random::new(21), String::new(), Vec::new());
+    for api in APIS {
+        for version in api.key.decodable_versions() {
+            for (kind, codec) in api.both() {
+                for _ in 0..8 {
+                    let message = (codec.arbitrary)(&mut random, version);
+                    let bytes = encode(message.as_ref(), version);
+                    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+                    _ = writeln!(input, "{} {version} {kind} {hex}", api.key.to_wire());
+                    names.push((format!("{} {kind} {version}", api.key), hex));
+                }
+            }
+        }
+    }
+    let Some(output) = ask_kafka(input) else {
+        return;
+    };
     assert_eq!(output.lines().count(), names.len());
     for (answer, (name, hex)) in output.lines().zip(names) {
         assert_eq!(answer, format!("0 {hex}"), "{name}");
     }
+}
+
+#[test]
+fn error_codes_agree_with_kafkas_own() {
+    let row = |code: &ErrorCode| format!("{} {} {}", code.code(), code.name(), code.is_retriable());
+    let ours: Vec<_> = ErrorCode::ALL.iter().map(row).collect();
+    let Some(output) = ask_kafka("errors\n".to_owned()) else {
+        return;
+    };
+    if output.starts_with("unavailable") {
+        return say(&format!("skipped: {}", output.trim()));
+    }
+    assert_eq!(output.trim().split(", ").collect::<Vec<_>>(), ours);
 }
