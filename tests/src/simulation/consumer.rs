@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use floe_agent::broker::Broker;
 use floe_protocol::api::ApiKey;
 use floe_protocol::messages::fetch::{
     FetchPartition, FetchRequest, FetchResponse, FetchTopic, PartitionData,
@@ -20,9 +19,11 @@ use rand::Rng;
 use rand::rngs::StdRng;
 use tokio::time::sleep;
 
-use super::history::{Fate, History, Read, Value};
+use super::observed::Observed;
 use super::topics::Topics;
+use super::world::Agents;
 use super::wire::{Closed, Link, any_version};
+use crate::history::{Id, Read, Seen};
 
 /// More than any record batch of a simulated producer takes when decompressed.
 const DECOMPRESSED_BYTES_MAX: usize = 1 << 20;
@@ -31,30 +32,37 @@ const DECOMPRESSED_BYTES_MAX: usize = 1 << 20;
 #[derive(Debug)]
 pub struct Consumer {
     random: StdRng,
-    history: Arc<Mutex<History>>,
+    history: Arc<Mutex<Observed>>,
     topics: Arc<Topics>,
     positions: BTreeMap<TopicPartition, Offset>,
+    /// One pass over each partition, for the whole run.
+    passes: BTreeMap<TopicPartition, Read>,
     high_watermarks: BTreeMap<TopicPartition, Offset>,
 }
 
 impl Consumer {
     /// A consumer at the start of every partition.
     #[must_use]
-    pub fn new(random: StdRng, history: Arc<Mutex<History>>, topics: Arc<Topics>) -> Self {
+    pub fn new(random: StdRng, history: Arc<Mutex<Observed>>, topics: Arc<Topics>) -> Self {
         let positions = topics.partitions().iter().map(|partition| (*partition, 0)).collect();
-        Self { random, history, topics, positions, high_watermarks: BTreeMap::new() }
+        let (passes, high_watermarks) = Default::default();
+        Self { random, history, topics, positions, passes, high_watermarks }
     }
 
-    /// Where it is in each partition.
-    #[must_use]
-    pub const fn positions(&self) -> &BTreeMap<TopicPartition, Offset> {
-        &self.positions
+    /// Hands over what it read; a pass promised to reach the end in `ends`, if there is one.
+    pub fn finish(self, ends: &BTreeMap<TopicPartition, Offset>) {
+        let mut history = self.history.lock().expect("not poisoned");
+        for (partition, mut read) in self.passes {
+            read.to = ends.get(&partition).copied();
+            history.read(partition, read);
+        }
     }
 
     /// Consumes until it is dropped.
-    pub async fn run(&mut self, broker: &Arc<Broker>) {
+    pub async fn run(&mut self, agents: &Agents) {
         loop {
-            let mut link = Link::new(broker);
+            let (broker, dead, id) = agents.connect(&mut self.random).await;
+            let mut link = Link::new(&broker, dead, id);
             let version = any_version(ApiKey::Fetch, &mut self.random);
             while self.poll(&mut link, version).await.is_ok() {
                 if self.random.random_ratio(1, 8) {
@@ -68,14 +76,16 @@ impl Consumer {
     /// Consumes until every partition is read up to `ends`.
     pub async fn run_until(
         &mut self,
-        broker: &Arc<Broker>,
+        agents: &Agents,
         ends: &BTreeMap<TopicPartition, Offset>,
     ) {
-        let mut link = Link::new(broker);
+        let (broker, dead, id) = agents.connect(&mut self.random).await;
+        let mut link = Link::new(&broker, dead, id);
         while ends.iter().any(|(partition, end)| self.positions.get(partition) < Some(end)) {
             if self.poll(&mut link, 13).await.is_err() {
                 sleep(Duration::from_millis(20)).await;
-                link = Link::new(broker);
+                let (broker, dead, id) = agents.connect(&mut self.random).await;
+                link = Link::new(&broker, dead, id);
             }
         }
     }
@@ -138,20 +148,18 @@ impl Consumer {
         }
         *seen = data.high_watermark.max(*seen);
         let bytes = data.records.clone().unwrap_or_default().into_bytes();
-        for (offset, value) in records(&bytes) {
+        for (offset, id) in records(&bytes) {
             let position = self.positions.entry(at).or_default();
             if offset < *position {
                 continue;
             }
             let mut history = self.history.lock().expect("not poisoned");
-            if offset > *position {
-                history.violation(format!("{at}: skipped from {position} to {offset}"));
-            }
             if offset >= data.high_watermark {
                 let end = data.high_watermark;
                 history.violation(format!("{at}: read {offset}, past the high watermark {end}"));
             }
-            history.reads.push(Read { partition: at, offset, value });
+            drop(history);
+            self.passes.entry(at).or_default().records.push(Seen { offset, id });
             *position = offset + 1;
         }
     }
@@ -183,16 +191,9 @@ impl Consumer {
     }
 }
 
-fn acknowledged_ends(history: &History) -> BTreeMap<TopicPartition, Offset> {
-    let end_of = |fate: &Fate| match fate {
-        Fate::Acked(offset) => Some(offset + 1),
-        Fate::Unknown | Fate::Refused => None,
-    };
-    history
-        .sent
-        .iter()
-        .filter_map(|(partition, sent)| Some((*partition, sent.values().filter_map(end_of).max()?)))
-        .collect()
+fn acknowledged_ends(observed: &Observed) -> BTreeMap<TopicPartition, Offset> {
+    let partitions = observed.partitions.iter();
+    partitions.map(|(partition, history)| (*partition, history.end_to_read(0))).collect()
 }
 
 /// The log end of each partition, where the agent could say it.
@@ -229,7 +230,7 @@ pub async fn ends(
 }
 
 /// The records of a fetch answer's batches.
-fn records(bytes: &Bytes) -> Vec<(Offset, Value)> {
+fn records(bytes: &Bytes) -> Vec<(Offset, Option<Id>)> {
     let mut records = Vec::new();
     let mut rest = bytes.clone();
     while !rest.is_empty() {
@@ -237,8 +238,7 @@ fn records(bytes: &Bytes) -> Vec<(Offset, Value)> {
         let batch = rest.split_to(header.size_bytes());
         for record in RecordIter::new(&batch, DECOMPRESSED_BYTES_MAX).expect("a batch") {
             let record = record.expect("a record as it was sent");
-            let value = record.value.as_deref().and_then(Value::from_bytes);
-            records.push((record.offset, value.expect("a value as it was sent")));
+            records.push((record.offset, record.value.as_deref().and_then(Id::of_value)));
         }
     }
     records

@@ -7,11 +7,11 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use floe_agent::broker::Broker;
 use floe_protocol::api::ApiKey;
 use floe_protocol::compression::Compression;
 use floe_protocol::error_code::ErrorCode;
@@ -25,12 +25,17 @@ use rand::Rng;
 use rand::rngs::StdRng;
 use tokio::time::sleep;
 
-use super::history::{Fate, History, Value};
+use super::observed::Observed;
 use super::topics::Topics;
+use super::world::Agents;
 use super::wire::{Closed, Link, any_version};
+use crate::history::{Id, Outcome};
 
 /// Requests in flight on one connection, as stock clients do by default.
 const IN_FLIGHT_MAX: usize = 5;
+
+/// Larger than the number of producers in a run.
+const RENAME_STEP: u32 = 1_000;
 
 /// What a producer does.
 #[derive(Clone, Debug)]
@@ -54,18 +59,19 @@ pub struct ProducerPlan {
 pub struct Producer {
     plan: ProducerPlan,
     random: StdRng,
-    history: Arc<Mutex<History>>,
+    history: Arc<Mutex<Observed>>,
     topics: Arc<Topics>,
     identity: Option<(ProducerId, ProducerEpoch)>,
+    /// Names it in values. A plain producer takes a new name after each record of unknown outcome:
+    /// such a record may still land behind later ones.
+    name: u32,
     /// One line of records per partition, in the order of `topics`.
     lines: Vec<Line>,
-    /// Stops making new records; what is unacknowledged is still sent.
-    pub draining: bool,
 }
 
 #[derive(Debug, Default)]
 struct Line {
-    next_number: u32,
+    next_number: u64,
     next_sequence: Sequence,
     unacked: VecDeque<Batch>,
 }
@@ -73,7 +79,7 @@ struct Line {
 #[derive(Clone, Debug)]
 struct Batch {
     partition: TopicPartition,
-    values: Vec<Value>,
+    values: Vec<Id>,
     bytes: Bytes,
 }
 
@@ -91,11 +97,12 @@ impl Producer {
     pub fn new(
         plan: ProducerPlan,
         random: StdRng,
-        history: Arc<Mutex<History>>,
+        history: Arc<Mutex<Observed>>,
         topics: Arc<Topics>,
     ) -> Self {
         let lines = topics.partitions().iter().map(|_| Line::default()).collect();
-        Self { plan, random, history, topics, identity: None, lines, draining: false }
+        let name = plan.id;
+        Self { plan, random, history, topics, identity: None, name, lines }
     }
 
     /// Whether everything it sent is settled.
@@ -104,15 +111,19 @@ impl Producer {
         self.lines.iter().all(|line| line.unacked.is_empty())
     }
 
-    /// Produces until it is dropped; when draining, until everything is settled.
-    pub async fn run(&mut self, broker: &Arc<Broker>) {
+    /// Produces until producers drain and everything it sent is settled.
+    pub async fn run(&mut self, agents: &Agents) {
         loop {
-            if self.draining && self.is_settled() {
+            if agents.draining.load(Ordering::Relaxed) && self.is_settled() {
                 return;
             }
-            let mut link = Link::new(broker);
-            if self.session(&mut link).await.is_ok() {
+            let (broker, dead, id) = agents.connect(&mut self.random).await;
+            let mut link = Link::new(&broker, dead, id);
+            if self.session(&mut link, agents).await.is_ok() {
                 return;
+            }
+            if !self.plan.idempotent {
+                self.rename();
             }
             let pause = self.random.random_range(5..200);
             sleep(Duration::from_millis(pause)).await;
@@ -120,7 +131,7 @@ impl Producer {
     }
 
     /// One connection's life; `Err` asks for another one.
-    async fn session(&mut self, link: &mut Link) -> Result<(), Closed> {
+    async fn session(&mut self, link: &mut Link, agents: &Agents) -> Result<(), Closed> {
         if self.plan.idempotent && self.identity.is_none() {
             self.identity = Some(self.init(link).await?);
         }
@@ -133,7 +144,7 @@ impl Producer {
             flights.push_back(self.send(link, version, vec![batch]).await);
         }
         loop {
-            if self.draining {
+            if agents.draining.load(Ordering::Relaxed) {
                 while !flights.is_empty() {
                     self.land(&mut flights).await?;
                 }
@@ -159,28 +170,29 @@ impl Producer {
     }
 
     fn next_batches(&mut self) -> Vec<Batch> {
-        let partitions = self.topics.partitions();
-        let first = self.random.random_range(0..partitions.len());
-        let count = self.random.random_range(1..=partitions.len().min(3));
-        (0..count).map(|step| self.next_batch((first + step) % partitions.len())).collect()
+        let partitions = self.lines.len();
+        let first = self.random.random_range(0..partitions);
+        let count = self.random.random_range(1..=partitions.min(3));
+        (0..count).map(|step| self.next_batch((first + step) % partitions)).collect()
     }
 
     fn next_batch(&mut self, at: usize) -> Batch {
         let partition = self.topics.partitions()[at];
+        let name = self.name;
         let count = self.random.random_range(1..=self.plan.batch_records_max);
         let line = &mut self.lines[at];
-        let values: Vec<Value> = (line.next_number..)
-            .take(count as usize)
-            .map(|number| Value { producer: self.plan.id, number })
+        let values: Vec<Id> = (line.next_number..)
+            .take(usize::try_from(count).expect("a small number"))
+            .map(|number| Id { producer: name, number })
             .collect();
-        line.next_number += count;
+        line.next_number += u64::from(count);
         let mut builder = BatchBuilder::new(self.plan.compression);
         if let Some((id, epoch)) = self.identity {
             builder = builder.producer(id, epoch, line.next_sequence);
             line.next_sequence = next_sequence(line.next_sequence, count);
         }
         for value in &values {
-            builder.append(1_000, None, Some(&value.to_bytes()));
+            builder.append(1_000, None, Some(&value.value(0)));
         }
         let batch = Batch { partition, values, bytes: builder.build().expect("a batch") };
         let mut history = self.history.lock().expect("not poisoned");
@@ -265,7 +277,7 @@ impl Producer {
     fn acked(&mut self, batch: &Batch, base_offset: Offset) {
         let mut history = self.history.lock().expect("not poisoned");
         for (offset, value) in (base_offset..).zip(&batch.values) {
-            history.settled(batch.partition, *value, Fate::Acked(offset));
+            history.settled(batch.partition, *value, Outcome::Acked(Some(offset)));
         }
         drop(history);
         let line = self.line_mut(batch.partition);
@@ -300,10 +312,19 @@ impl Producer {
         let mut history = self.history.lock().expect("not poisoned");
         if surely_not.contains(&error) {
             for value in &batch.values {
-                history.settled(batch.partition, *value, Fate::Refused);
+                history.settled(batch.partition, *value, Outcome::Failed);
             }
         } else if error != ErrorCode::RequestTimedOut.code() {
             history.violation(format!("{}: plain batch refused with {error}", batch.partition));
+        }
+        drop(history);
+        self.rename();
+    }
+
+    fn rename(&mut self) {
+        self.name += RENAME_STEP;
+        for line in &mut self.lines {
+            line.next_number = 0;
         }
     }
 

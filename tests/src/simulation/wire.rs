@@ -15,6 +15,7 @@ use floe_protocol::header::{RequestHeader, decode_response_header};
 use floe_protocol::messages::{Message, Request};
 use rand::Rng;
 use rand::rngs::StdRng;
+use tokio_util::sync::CancellationToken;
 
 /// The connection ended without an answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,14 +25,16 @@ pub struct Closed;
 #[derive(Debug)]
 pub struct Link {
     loopback: Loopback,
+    /// The process at the other end died.
+    dead: CancellationToken,
     next_correlation_id: i32,
 }
 
 impl Link {
-    /// Connects.
+    /// Connects to a process that dies with `dead`.
     #[must_use]
-    pub fn new(broker: &Arc<Broker>) -> Self {
-        Self { loopback: Loopback::connect(broker), next_correlation_id: 0 }
+    pub fn new(broker: &Arc<Broker>, dead: CancellationToken, id: u64) -> Self {
+        Self { loopback: Loopback::connect(broker, id), dead, next_correlation_id: 0 }
     }
 
     /// Sends a request; when this resolves it has taken effect in its turn. The answer comes later.
@@ -43,9 +46,11 @@ impl Link {
         let correlation_id = self.next_correlation_id;
         self.next_correlation_id = correlation_id.wrapping_add(1);
         let frame = encode(correlation_id, version, request);
-        let answer = self.loopback.send(frame).await;
+        let taken = self.dead.run_until_cancelled(self.loopback.send(frame)).await;
+        let dead = self.dead.clone();
         async move {
-            let chunks = answer.await.ok_or(Closed)?;
+            let answer = taken.ok_or(Closed)?;
+            let chunks = dead.run_until_cancelled(answer).await.flatten().ok_or(Closed)?;
             Ok(decode::<R>(correlation_id, version, &chunks))
         }
     }

@@ -1,0 +1,78 @@
+//! Many seeds of the simulation. `FLOE_TEST_SEEDS` says how many (2,000 by default), `FLOE_TEST_SEED`
+//! runs one alone and prints what came of it.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use floe_tests::config;
+use floe_tests::simulation::run::{Report, nth_seed, run};
+
+/// The first of the seeds that every change runs.
+const BASE: u64 = 0x0f10_e000;
+
+/// Seeds of a run that is not told how many.
+const SEEDS: u64 = 2_000;
+
+/// Runs a seed; a panic is a broken promise of the code to itself.
+fn verdict(seed: u64) -> Report {
+    catch_unwind(AssertUnwindSafe(|| run(seed))).unwrap_or_else(|_| Report {
+        broken: vec!["panicked".to_owned()],
+        trace: 0,
+        acked: 0,
+        unknown: 0,
+        starts: 0,
+    })
+}
+
+#[test]
+fn no_seed_breaks_a_promise() {
+    if let Some(seed) = config::seed() {
+        let report = verdict(seed);
+        println!("seed {seed}: {report:#?}");
+        assert!(report.broken.is_empty(), "seed {seed} breaks promises");
+        return;
+    }
+    let seeds = config::seeds().unwrap_or(SEEDS);
+    let (next, failed) = (AtomicU64::new(0), Mutex::new(Vec::new()));
+    let totals = Mutex::new((0, 0, 0));
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    if index >= seeds || failed.lock().expect("not poisoned").len() >= 3 {
+                        return;
+                    }
+                    let seed = nth_seed(BASE, index);
+                    let report = verdict(seed);
+                    let mut totals = totals.lock().expect("not poisoned");
+                    totals.0 += report.acked;
+                    totals.1 += report.unknown;
+                    totals.2 += report.starts;
+                    drop(totals);
+                    if !report.broken.is_empty() {
+                        failed.lock().expect("not poisoned").push((seed, report));
+                    }
+                }
+            });
+        }
+    });
+    let (acked, unknown, starts) = totals.into_inner().expect("not poisoned");
+    println!("{seeds} seeds: {acked} records acknowledged, {unknown} unknown, {starts} starts");
+    let failed = failed.into_inner().expect("not poisoned");
+    for (seed, report) in &failed {
+        println!("FLOE_TEST_SEED={seed}: {report:#?}");
+    }
+    assert!(failed.is_empty(), "{} seeds break promises", failed.len());
+    assert!(acked > 0, "the simulation did nothing");
+}
+
+#[test]
+fn a_seed_reproduces_a_run_exactly() {
+    for index in 0..50 {
+        let seed = nth_seed(BASE ^ 1, index);
+        assert_eq!(verdict(seed), verdict(seed), "seed {seed}");
+    }
+}

@@ -1,0 +1,25 @@
+//! The whole agent and its metadata service in a seeded, deterministic simulation.
+//!
+//! ```text
+//! producers, consumers ──frames──▶ dispatch … lanes … sequencer        one or two processes, killed and
+//!        │                              │         │                    started again over the same
+//!     observed                    FaultStore   MemoryEngine            store and engine
+//!        └────────▶ checker
+//! ```
+//!
+//! Everything is the real code but three things: sockets, SlateDB and the clock. One seed draws settings,
+//! faults, crashes and what clients do; the same seed gives the same run, to the last request.
+//!
+//! What is looked for: every acknowledged record is at its offset and stays there, nothing is doubled,
+//! reordered or made up, offsets are dense, the high watermark never falls and is never passed, ListOffsets
+//! is linearizable, an idempotent producer is never refused for what the cluster did, a record whose
+//! refusal was final is not in the log, and once faults stop everyone finishes.
+
+pub mod consumer;
+pub mod observed;
+pub mod plan;
+pub mod producer;
+pub mod run;
+pub mod topics;
+pub mod wire;
+pub mod world;

@@ -1,0 +1,126 @@
+//! What a seed means: every setting and every fault of a run is drawn here.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use floe_agent::produce::{FlushRule, UploadLimits};
+use floe_metadata::engine::memory::Faults;
+use floe_protocol::compression::Compression;
+use floe_storage::store::fault::FaultPlan;
+use rand::Rng;
+use rand::rngs::StdRng;
+
+use super::producer::ProducerPlan;
+
+/// One run.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Partitions per topic.
+    pub topics: Vec<i32>,
+    /// Who writes.
+    pub producers: Vec<ProducerPlan>,
+    /// How many read.
+    pub consumers: usize,
+    /// When segments are sealed.
+    pub rule: FlushRule,
+    /// How many uploads at once.
+    pub uploads: UploadLimits,
+    /// Memory of each process.
+    pub memory_bytes: u64,
+    /// Bytes of producer states in memory; the rest is paged.
+    pub producer_states_bytes: usize,
+    /// Commits a recovery may have to replay.
+    pub replay_commits: u64,
+    /// The lives of the process, each ended by a crash.
+    pub lives: Vec<Life>,
+}
+
+/// How one process lives.
+#[derive(Clone, Debug)]
+pub struct Life {
+    /// How long until it is killed, from before it starts.
+    pub lasts: Duration,
+    /// How long until the next one starts. The dead one's requests may still land meanwhile.
+    pub pause: Duration,
+    /// How the store treats it.
+    pub store: FaultPlan,
+    /// How the engine treats it.
+    pub engine: Faults,
+}
+
+impl Plan {
+    /// Draws a run.
+    #[must_use]
+    pub fn draw(random: &mut StdRng) -> Self {
+        let topics = (0..random.random_range(1..=2)).map(|_| random.random_range(1..=3)).collect();
+        let producers =
+            (0..random.random_range(1..=3)).map(|id| producer(id, random)).collect();
+        let lives = (0..random.random_range(1..=4)).map(|_| life(random)).collect();
+        Self {
+            topics,
+            producers,
+            consumers: random.random_range(1..=2),
+            rule: rule(random),
+            uploads: UploadLimits {
+                count_max: pick(random, &[1, 2, 16]),
+                ..UploadLimits::default()
+            },
+            memory_bytes: 64 << 20,
+            producer_states_bytes: pick(random, &[0, 1 << 10, 1 << 20]),
+            replay_commits: pick(random, &[1, 4, 64, 10_000]),
+            lives,
+        }
+    }
+}
+
+fn pick<T: Copy>(random: &mut StdRng, from: &[T]) -> T {
+    let at = random.random_range(0..from.len());
+    from[at]
+}
+
+fn millis(random: &mut StdRng, range: Range<u64>) -> Duration {
+    Duration::from_millis(random.random_range(range))
+}
+
+fn producer(id: u32, random: &mut StdRng) -> ProducerPlan {
+    ProducerPlan {
+        id,
+        idempotent: random.random_ratio(3, 4),
+        batch_records_max: pick(random, &[1, 3, 20]),
+        pause: pick(random, &[2, 20, 100].map(Duration::from_millis)),
+        compression: pick(
+            random,
+            &[Compression::None, Compression::None, Compression::Lz4, Compression::Zstd],
+        ),
+        timeout: pick(random, &[1, 5, 30].map(Duration::from_secs)),
+    }
+}
+
+fn rule(random: &mut StdRng) -> FlushRule {
+    let base = pick(random, &[FlushRule::BUCKET, FlushRule::FOLDER]);
+    FlushRule {
+        segment_bytes: pick(random, &[1, 200, 4 << 10, base.segment_bytes]),
+        segment_batches: pick(random, &[1, 3, base.segment_batches]),
+        linger: pick(random, &[Duration::ZERO, base.linger, Duration::from_secs(1)]),
+        ..base
+    }
+}
+
+fn life(random: &mut StdRng) -> Life {
+    let is_harsh = random.random_ratio(1, 2);
+    let store = if is_harsh { FaultPlan::harsh() } else { FaultPlan::healthy() };
+    let store = FaultPlan {
+        latency_median: pick(random, &[0, 2, 30, 200].map(Duration::from_millis)),
+        late_max: pick(random, &[1, 30].map(Duration::from_secs)),
+        ..store
+    };
+    let rate = |random: &mut StdRng| pick(random, &[0.0, 0.0, 0.005, 0.05]);
+    let engine = Faults {
+        latency: Duration::ZERO..millis(random, 1..100),
+        lost_reply: rate(random),
+        lost_batch: rate(random),
+        failed_read: rate(random),
+        failed_acquisition: pick(random, &[0.0, 0.3]),
+    };
+    Life { lasts: millis(random, 50..6_000), pause: millis(random, 0..2_000), store, engine }
+}

@@ -1,0 +1,239 @@
+//! A run: a faulty store and engine, processes that come and die over them, clients that go on.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use floe_agent::broker::Broker;
+use floe_agent::memory::MemoryPlan;
+use floe_agent::metrics::Metrics;
+use floe_agent::start::assemble::{Assembled, Lifetime, Parts, assemble};
+use floe_agent::topic_config::BrokerSettings;
+use floe_metadata::cluster::NewCluster;
+use floe_metadata::engine::memory::{Faults, MemoryEngine};
+use floe_metadata::ownership::{AliveCheck, Exclusion, OwnerId};
+use floe_metadata::service::{EngineChoice, ServiceConfig};
+use floe_metadata::state::StateConfig;
+use floe_metadata::steady_clock::SteadyClock;
+use floe_protocol::types::TopicId;
+use floe_storage::clock::Clock;
+use floe_storage::store::fault::{FaultPlan, FaultStore};
+use floe_storage::store::{Store, StoreOptions};
+use floe_storage::tasks::Tasks;
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use tokio::sync::Notify;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::plan::Plan;
+
+/// Some day.
+const START_MS: i64 = 1_700_000_000_000;
+
+/// What outlives every process.
+#[derive(Debug)]
+pub struct World {
+    plan: Plan,
+    random: StdRng,
+    /// The store, and how it goes wrong.
+    pub store: FaultStore,
+    engine: MemoryEngine,
+    clock: Clock,
+    steady: SteadyClock,
+    /// Who serves clients.
+    pub agents: Arc<Agents>,
+    processes: Vec<Process>,
+    /// Processes started, and those that gave up on their own.
+    pub starts: u64,
+}
+
+/// The processes that clients may connect to.
+#[derive(Debug, Default)]
+pub struct Agents {
+    alive: Mutex<Vec<(Arc<Broker>, CancellationToken)>>,
+    changed: Notify,
+    connections: AtomicU64,
+    /// Whether producers finish what they have and begin nothing new.
+    pub draining: AtomicBool,
+}
+
+impl Agents {
+    /// Some process that is alive, the token of its death, and a connection id; waits for one if there is none.
+    pub async fn connect(&self, random: &mut StdRng) -> (Arc<Broker>, CancellationToken, u64) {
+        loop {
+            let changed = self.changed.notified();
+            {
+                let alive = self.alive.lock().expect("not poisoned");
+                if !alive.is_empty() {
+                    let (broker, dead) = alive[random.random_range(0..alive.len())].clone();
+                    let id = self.connections.fetch_add(1, Ordering::Relaxed);
+                    return (broker, dead, id);
+                }
+            }
+            changed.await;
+        }
+    }
+}
+
+/// One process.
+#[derive(Debug)]
+struct Process {
+    tasks: Tasks,
+    dead: CancellationToken,
+}
+
+impl Process {
+    /// `kill -9`: everything stops at the await it has reached.
+    fn kill(self, agents: &Agents) {
+        let mut alive = agents.alive.lock().expect("not poisoned");
+        alive.retain(|(_, dead)| !dead.is_cancelled() && !same(dead, &self.dead));
+        drop(alive);
+        self.tasks.kill();
+        self.dead.cancel();
+    }
+}
+
+/// Whether two tokens are one: a process is known by the token of its death.
+fn same(a: &CancellationToken, b: &CancellationToken) -> bool {
+    a == b
+}
+
+/// Nobody who is asked answers: every newcomer takes over, also from owners that are still alive.
+#[derive(Debug)]
+struct NobodyAnswers;
+
+#[async_trait]
+impl AliveCheck for NobodyAnswers {
+    async fn is_alive(&self, _address: &str, _nonce: [u8; 16]) -> bool {
+        false
+    }
+}
+
+impl World {
+    /// A world in which nothing has happened yet.
+    #[must_use]
+    pub fn new(plan: Plan, mut random: StdRng) -> Self {
+        let store = FaultStore::new(Arc::new(InMemory::new()), FaultPlan::none(), random.random());
+        let engine = MemoryEngine::new(random.random(), Faults::none());
+        Self {
+            plan,
+            random,
+            store,
+            engine,
+            clock: Clock::simulated(START_MS),
+            steady: SteadyClock::simulated(),
+            agents: Arc::default(),
+            processes: Vec::new(),
+            starts: 0,
+        }
+    }
+
+    /// Lets everything go wrong as a life says.
+    pub fn misbehave(&mut self, store: FaultPlan, engine: Faults) {
+        self.store.set_plan(store);
+        self.engine.set_faults(engine);
+    }
+
+    /// Nothing goes wrong any more.
+    pub fn heal(&mut self) {
+        self.misbehave(FaultPlan::none(), Faults::none());
+    }
+
+    /// Starts a process within `patience`; `false` if it gave up or was not ready in time, and is dead.
+    pub async fn start(&mut self, patience: Duration) -> bool {
+        self.starts += 1;
+        let lifetime = Lifetime {
+            tasks: Tasks::new(),
+            ended: CancellationToken::new(),
+            stopping: CancellationToken::new(),
+        };
+        let process = Process { tasks: lifetime.tasks.clone(), dead: CancellationToken::new() };
+        let parts = self.parts();
+        match timeout(patience, assemble(parts, &lifetime)).await {
+            Ok(Ok(Assembled { broker, metadata: _ })) => {
+                let mut alive = self.agents.alive.lock().expect("not poisoned");
+                alive.push((broker, process.dead.clone()));
+                drop(alive);
+                self.agents.changed.notify_waiters();
+                self.processes.push(process);
+                true
+            }
+            Ok(Err(_)) | Err(_) => {
+                process.kill(&self.agents);
+                false
+            }
+        }
+    }
+
+    /// Starts a process, as often as it takes.
+    pub async fn start_surely(&mut self) {
+        for _ in 0..100 {
+            if self.start(Duration::from_secs(60)).await {
+                return;
+            }
+            sleep(Duration::from_secs(1)).await;
+        }
+        panic!("no process can start over a healthy store");
+    }
+
+    /// Kills all processes but the newest `keep`.
+    pub fn kill_but(&mut self, keep: usize) {
+        let doomed = self.processes.len().saturating_sub(keep);
+        for process in self.processes.drain(..doomed) {
+            process.kill(&self.agents);
+        }
+    }
+
+    fn parts(&mut self) -> Parts {
+        let options = StoreOptions { jitter_seed: self.random.random(), ..StoreOptions::default() };
+        let seed = self.random.random();
+        let store = Store::new(Arc::new(self.store.clone()), &Path::default(), &options, seed);
+        let service = ServiceConfig {
+            store,
+            engine: EngineChoice::Memory(self.engine.clone()),
+            exclusion: Exclusion::Ask(Arc::new(NobodyAnswers)),
+            owner: OwnerId { address: "127.0.0.1:9080".to_owned(), nonce: self.random.random() },
+            new_cluster: NewCluster {
+                lineage: self.random.random(),
+                id: self.random.random(),
+            },
+            state: StateConfig {
+                hash_seed: self.random.random(),
+                producer_states_bytes_max: self.plan.producer_states_bytes,
+                replay_commits_max: self.plan.replay_commits,
+                ..StateConfig::default()
+            },
+            clock: self.clock.clone(),
+            steady: self.steady.clone(),
+            seed: self.random.random(),
+        };
+        Parts {
+            service,
+            settings: BrokerSettings::default(),
+            memory: MemoryPlan::new(self.plan.memory_bytes),
+            rule: self.plan.rule,
+            uploads: self.plan.uploads,
+            node_id: 1,
+            zone: None,
+            derived: BTreeMap::new(),
+            topics_seed: self.random.random(),
+            sessions_seed: self.random.random(),
+            metrics: Metrics::new(&[]),
+        }
+    }
+
+    /// A topic id of this run.
+    pub fn topic_id(&mut self) -> TopicId {
+        TopicId::from_bytes(self.random.random())
+    }
+
+    /// A sequence of random numbers of its own, for a client.
+    pub fn fork(&mut self) -> StdRng {
+        StdRng::seed_from_u64(self.random.random())
+    }
+}
