@@ -16,6 +16,7 @@ mod builder;
 mod check;
 mod control;
 mod error;
+mod headers;
 mod iter;
 mod patch;
 mod record;
@@ -31,7 +32,8 @@ pub use builder::{BatchBuilder, BuildError};
 pub use check::{ProduceLimits, TimestampLimits, check_produced};
 pub use control::{ControlBatch, ControlKind, control_batch};
 pub use error::{BatchError, BatchErrorKind, RecordFault, UntimelyRecord};
-pub use iter::{Record, RecordHeader, RecordIter};
+pub use headers::{RecordHeader, RecordHeaders};
+pub use iter::{Record, RecordIter};
 pub use patch::{patched_head, stamp_log_append_time, stamped_head};
 pub use walk::{WalkLimits, WalkSummary, walk};
 

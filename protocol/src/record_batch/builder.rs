@@ -3,10 +3,10 @@
 
 use bytes::Bytes;
 
-use super::record::{put_varint, put_varlong};
+use super::record::{put_nullable, put_varint, put_varlong};
 use super::{
     Attributes, BatchHeader, HEADER_BYTES, MAGIC, NO_PRODUCER_EPOCH, NO_SEQUENCE, NO_TIMESTAMP,
-    PREFIX_BYTES, Record, RecordHeader,
+    PREFIX_BYTES, Record, RecordHeaders,
 };
 use crate::compression::{Compression, CompressionError, compress};
 use crate::types::{
@@ -192,7 +192,13 @@ impl BatchBuilder {
         key: Option<&[u8]>,
         value: Option<&[u8]>,
     ) -> &mut Self {
-        self.append_at(self.next_offset, timestamp_ms, key, value, &[])
+        self.append_at(
+            self.next_offset,
+            timestamp_ms,
+            key,
+            value,
+            &RecordHeaders::new(),
+        )
     }
 
     /// Appends `record` at its own offset, which must rise; gaps are kept.
@@ -213,7 +219,7 @@ impl BatchBuilder {
         timestamp_ms: TimestampMs,
         key: Option<&[u8]>,
         value: Option<&[u8]>,
-        headers: &[RecordHeader],
+        headers: &RecordHeaders,
     ) -> &mut Self {
         if self.fault.is_none() {
             let fields = (key, value, headers);
@@ -226,7 +232,7 @@ impl BatchBuilder {
         &mut self,
         offset: Offset,
         timestamp_ms: TimestampMs,
-        (key, value, headers): (Option<&[u8]>, Option<&[u8]>, &[RecordHeader]),
+        (key, value, headers): (Option<&[u8]>, Option<&[u8]>, &RecordHeaders),
     ) -> Result<(), BuildError> {
         let base_timestamp_ms = *self.base_timestamp_ms.get_or_insert(timestamp_ms);
         let mut fields = vec![0];
@@ -244,13 +250,11 @@ impl BatchBuilder {
             });
         }
         put_varint(&mut fields, self.offset_delta(offset)?);
-        put_nullable(&mut fields, key)?;
-        put_nullable(&mut fields, value)?;
-        put_varint(&mut fields, counted(headers.len())?);
-        for header in headers {
-            put_nullable(&mut fields, Some(&header.key))?;
-            put_nullable(&mut fields, header.value.as_deref())?;
-        }
+        put_field(&mut fields, key)?;
+        put_field(&mut fields, value)?;
+        let (header_count, entries) = headers.wire();
+        put_varint(&mut fields, header_count);
+        fields.extend_from_slice(entries);
         put_varint(&mut self.records, counted(fields.len())?);
         self.records.extend_from_slice(&fields);
         self.record_count += 1;
@@ -323,14 +327,8 @@ impl BatchBuilder {
     }
 }
 
-fn put_nullable(out: &mut Vec<u8>, bytes: Option<&[u8]>) -> Result<(), BuildError> {
-    let Some(bytes) = bytes else {
-        put_varint(out, -1);
-        return Ok(());
-    };
-    put_varint(out, counted(bytes.len())?);
-    out.extend_from_slice(bytes);
-    Ok(())
+fn put_field(out: &mut Vec<u8>, bytes: Option<&[u8]>) -> Result<(), BuildError> {
+    put_nullable(out, bytes).map_err(|_| BuildError::TooLarge(bytes.map_or(0, <[u8]>::len)))
 }
 
 fn counted(count: usize) -> Result<i32, BuildError> {

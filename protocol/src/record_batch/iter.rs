@@ -4,7 +4,7 @@
 use bytes::Bytes;
 
 use super::record::Cursor;
-use super::{BatchError, BatchHeader, HEADER_BYTES, RecordFault};
+use super::{BatchError, BatchHeader, HEADER_BYTES, RecordFault, RecordHeaders};
 use crate::compression::{Compression, decompress};
 use crate::types::{Offset, TimestampMs};
 
@@ -19,17 +19,8 @@ pub struct Record {
     pub key: Option<Bytes>,
     /// The value; none is a tombstone.
     pub value: Option<Bytes>,
-    /// Headers in order; keys may repeat.
-    pub headers: Vec<RecordHeader>,
-}
-
-/// A header of a record (KIP-82).
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct RecordHeader {
-    /// UTF-8 by agreement, unchecked.
-    pub key: Bytes,
-    /// The value.
-    pub value: Option<Bytes>,
+    /// The headers.
+    pub headers: RecordHeaders,
 }
 
 /// Yields a batch's records in order. Ends after the first error, and after as many records as the
@@ -85,20 +76,17 @@ impl RecordIter {
 
     fn take(&mut self) -> Result<Record, RecordFault> {
         let mut cursor = Cursor(&self.records);
-        let mut headers = Vec::new();
-        let view = cursor.record(|key, value| {
-            headers.push(RecordHeader {
-                key: self.records.slice_ref(key),
-                value: value.map(|value| self.records.slice_ref(value)),
-            });
-        })?;
+        let view = cursor.record()?;
         let rest = self.records.slice_ref(cursor.0);
         let record = Record {
             offset: self.offset(view.offset_delta)?,
             timestamp_ms: self.header.record_time(view.timestamp_delta)?,
             key: view.key.map(|key| self.records.slice_ref(key)),
             value: view.value.map(|value| self.records.slice_ref(value)),
-            headers,
+            headers: RecordHeaders::checked(
+                view.header_count,
+                self.records.slice_ref(view.headers),
+            ),
         };
         self.last_delta = Some(view.offset_delta);
         self.records = rest;

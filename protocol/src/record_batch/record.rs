@@ -8,6 +8,8 @@
 //!
 //! Varints are zigzag. Nothing read here sizes an allocation.
 
+use std::num::TryFromIntError;
+
 use super::RecordFault;
 
 /// Smallest header: an empty key and a null value.
@@ -21,6 +23,9 @@ pub(super) struct RecordView<'a> {
     pub(super) offset_delta: i32,
     pub(super) key: Option<&'a [u8]>,
     pub(super) value: Option<&'a [u8]>,
+    pub(super) header_count: i32,
+    /// That many well-formed headers.
+    pub(super) headers: &'a [u8],
 }
 
 /// The unread rest of a batch's records.
@@ -28,11 +33,8 @@ pub(super) struct RecordView<'a> {
 pub(super) struct Cursor<'a>(pub(super) &'a [u8]);
 
 impl<'a> Cursor<'a> {
-    /// Takes the next record and checks all of its lengths; `on_header` sees its headers in order.
-    pub(super) fn record(
-        &mut self,
-        on_header: impl FnMut(&'a [u8], Option<&'a [u8]>),
-    ) -> Result<RecordView<'a>, RecordFault> {
+    /// Takes the next record and checks all of its lengths.
+    pub(super) fn record(&mut self) -> Result<RecordView<'a>, RecordFault> {
         let length = self.varint()?;
         let size_bytes = usize::try_from(length).map_err(|_| RecordFault::Length(length))?;
         let mut fields = Cursor(self.take(size_bytes)?);
@@ -41,7 +43,9 @@ impl<'a> Cursor<'a> {
         let offset_delta = fields.varint()?;
         let key = fields.nullable()?;
         let value = fields.nullable()?;
-        fields.headers(on_header)?;
+        let header_count = fields.varint()?;
+        let headers = fields.0;
+        fields.headers(header_count)?;
         if !fields.0.is_empty() {
             return Err(RecordFault::Surplus(fields.0.len()));
         }
@@ -51,24 +55,26 @@ impl<'a> Cursor<'a> {
             offset_delta,
             key,
             value,
+            header_count,
+            headers,
         })
     }
 
-    fn headers(
-        &mut self,
-        mut on_header: impl FnMut(&'a [u8], Option<&'a [u8]>),
-    ) -> Result<(), RecordFault> {
-        let count = self.varint()?;
+    fn headers(&mut self, count: i32) -> Result<(), RecordFault> {
         let fits = usize::try_from(count).is_ok_and(|n| n <= self.0.len() / HEADER_BYTES_MIN);
         if !fits {
             return Err(RecordFault::HeaderCount(count));
         }
         for _ in 0..count {
-            let key = self.nullable()?.ok_or(RecordFault::Length(-1))?;
-            let value = self.nullable()?;
-            on_header(key, value);
+            self.header()?;
         }
         Ok(())
+    }
+
+    /// Takes the key and value of the next header.
+    pub(super) fn header(&mut self) -> Result<(&'a [u8], Option<&'a [u8]>), RecordFault> {
+        let key = self.nullable()?.ok_or(RecordFault::Length(-1))?;
+        Ok((key, self.nullable()?))
     }
 
     fn nullable(&mut self) -> Result<Option<&'a [u8]>, RecordFault> {
@@ -147,4 +153,15 @@ fn put_unsigned(out: &mut Vec<u8>, mut value: u64) {
         }
         out.push(bits | 0x80);
     }
+}
+
+/// Appends `bytes` behind their length, -1 for none.
+pub(super) fn put_nullable(out: &mut Vec<u8>, bytes: Option<&[u8]>) -> Result<(), TryFromIntError> {
+    let Some(bytes) = bytes else {
+        put_varint(out, -1);
+        return Ok(());
+    };
+    put_varint(out, i32::try_from(bytes.len())?);
+    out.extend_from_slice(bytes);
+    Ok(())
 }

@@ -116,7 +116,7 @@ impl Walker {
     }
 
     fn step(&mut self, index: i32, cursor: &mut Cursor<'_>) -> Result<(), RecordFault> {
-        let record = cursor.record(|_, _| {})?;
+        let record = cursor.record()?;
         if record.attributes != 0 {
             return Err(RecordFault::Attributes(record.attributes));
         }

@@ -92,14 +92,18 @@ fn the_first_fault_is_kept() {
 #[test]
 fn headers_keep_their_order_and_repeat() {
     let record = Record {
-        headers: vec![
+        headers: [
             header(b"b", Some(b"1")),
             header(b"a", None),
             header(b"b", Some(b"")),
             header(b"", Some(b"2")),
-        ],
+        ]
+        .into_iter()
+        .collect(),
         ..Record::default()
     };
+    assert_eq!(record.headers.len(), 4);
+    assert_eq!(record.headers.iter().nth(1), Some(header(b"a", None)));
     let mut builder = BatchBuilder::new(Compression::Zstd);
     builder.push(&record);
     assert_eq!(

@@ -73,7 +73,7 @@ fn list(batch: &Bytes) -> String {
             record.offset, record.timestamp_ms
         )
         .expect("a string");
-        for header in &record.headers {
+        for header in record.headers.iter() {
             write!(
                 text,
                 " {}={}",

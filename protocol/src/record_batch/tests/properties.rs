@@ -28,12 +28,15 @@ fn record() -> impl Strategy<Value = Record> {
         value,
         proptest::collection::vec(header, 0..4),
     )
-        .prop_map(|(timestamp_ms, key, value, headers)| Record {
-            offset: 0,
-            timestamp_ms,
-            key,
-            value,
-            headers,
+        .prop_map(|(timestamp_ms, key, value, headers)| {
+            let headers = headers.into_iter().collect();
+            Record {
+                offset: 0,
+                timestamp_ms,
+                key,
+                value,
+                headers,
+            }
         })
 }
 
