@@ -16,10 +16,10 @@ use std::time::Duration;
 use floe_storage::clock::Clock;
 use floe_storage::key::{self, Lineage};
 use floe_storage::store::{Store, StoreUrl};
+use floe_storage::tasks::Tasks;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
-use floe_storage::tasks::Tasks;
 
 use self::owner::{Owner, OwnerLoop};
 use crate::client::Client;
@@ -60,12 +60,7 @@ impl EngineChoice {
         }
     }
 
-    fn make(
-        &self,
-        config: &ServiceConfig,
-        lineage: Lineage,
-        tasks: &Tasks,
-    ) -> Arc<dyn Engine> {
+    fn make(&self, config: &ServiceConfig, lineage: Lineage, tasks: &Tasks) -> Arc<dyn Engine> {
         match self {
             Self::Store(options) => Arc::new(SlateEngine::new(
                 config.store.object_store(),

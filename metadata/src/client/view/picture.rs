@@ -275,3 +275,6 @@ impl PartitionPicture {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -41,7 +41,7 @@ impl Store {
     }
 
     fn engine(&self, clock: Clock) -> SlateEngine {
-        let tasks = TaskTracker::new();
+        let tasks = Tasks::new();
         SlateEngine::new(
             Arc::clone(&self.store),
             Path::from("meta"),

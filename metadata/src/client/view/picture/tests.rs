@@ -1,0 +1,193 @@
+use floe_storage::segment::SegmentId;
+
+use super::*;
+use crate::testing::{partition, topic_id};
+
+fn topic(byte: u8, partition_count: i32) -> Arc<Topic> {
+    Arc::new(Topic {
+        id: topic_id(byte),
+        name: format!("topic-{byte}").into(),
+        partition_count,
+        replication_factor: 1,
+        configs: Arc::default(),
+        created_ms: 0,
+    })
+}
+
+fn extent(base_offset: i64, end_offset: i64) -> Extent {
+    Extent {
+        segment: SegmentId {
+            write_epoch: 1,
+            incarnation: 1,
+            counter: 0,
+        },
+        level: 0,
+        position_bytes: 0,
+        length_bytes: 100,
+        base_offset,
+        end_offset,
+        max_timestamp_ms: 0,
+    }
+}
+
+fn committed(extents: &[(TopicPartition, Extent)]) -> WatchEvent {
+    let segment = SegmentId {
+        write_epoch: 1,
+        incarnation: 1,
+        counter: 0,
+    };
+    WatchEvent::Committed(Arc::new(CommittedSegment {
+        segment,
+        extents: extents.to_vec(),
+    }))
+}
+
+fn with_topic(resident_max: usize) -> Picture {
+    let mut picture = Picture::new(resident_max);
+    picture.apply(&WatchEvent::TopicChanged(topic(1, 2)));
+    picture
+}
+
+#[test]
+fn the_tail_begins_with_the_extent_that_holds_the_offset() {
+    let mut picture = with_topic(100);
+    let one = partition(1, 0);
+    for base in [0, 10, 20, 30] {
+        picture.apply(&committed(&[(one, extent(base, base + 10))]));
+    }
+    let bounds = picture.bounds(one).unwrap();
+    assert_eq!((bounds.high_watermark, bounds.last_stable), (40, 40));
+    let bases = |from, max_bytes| match picture.tail(one, from, max_bytes) {
+        Tail::Extents(extents, _) => extents.iter().map(|it| it.base_offset).collect::<Vec<_>>(),
+        other => panic!("{other:?}"),
+    };
+    let cases: [(i64, u64, &[i64]); 8] = [
+        (0, 1000, &[0, 10, 20, 30]),
+        (9, 1000, &[0, 10, 20, 30]),
+        (10, 1000, &[10, 20, 30]),
+        (15, 200, &[10, 20]),
+        (15, 101, &[10, 20]),
+        (15, 100, &[10]),
+        (39, 0, &[30]),
+        (40, 1000, &[]),
+    ];
+    for (from, max_bytes, expected) in cases {
+        assert_eq!(
+            bases(from, max_bytes),
+            expected,
+            "from {from}, {max_bytes} bytes"
+        );
+    }
+    assert_eq!(picture.tail(partition(1, 2), 0, 1), Tail::UnknownPartition);
+    assert_eq!(picture.tail(partition(1, -1), 0, 1), Tail::UnknownPartition);
+    assert_eq!(picture.tail(partition(2, 0), 0, 1), Tail::UnknownPartition);
+}
+
+#[test]
+fn the_longest_resident_go_first() {
+    let mut picture = with_topic(3);
+    let (one, other) = (partition(1, 0), partition(1, 1));
+    picture.apply(&committed(&[(one, extent(0, 10)), (other, extent(0, 10))]));
+    picture.apply(&committed(&[(one, extent(10, 20))]));
+    picture.apply(&committed(&[(one, extent(20, 30))]));
+    let bounds = picture.bounds(one).unwrap();
+    assert_eq!(picture.tail(one, 9, 1), Tail::Older(bounds));
+    assert!(matches!(picture.tail(one, 10, 1000), Tail::Extents(it, _) if it.len() == 2));
+    assert!(matches!(picture.tail(other, 0, 1000), Tail::Extents(it, _) if it.len() == 1));
+    picture.apply(&committed(&[(one, extent(30, 40))]));
+    assert!(matches!(picture.tail(other, 0, 1000), Tail::Older(_)));
+    assert_eq!(picture.resident.len(), 3);
+}
+
+#[test]
+fn a_log_start_cuts_the_tail_and_never_falls() {
+    let mut picture = with_topic(100);
+    let one = partition(1, 0);
+    picture.apply(&committed(&[(one, extent(0, 10))]));
+    for (log_start, expected) in [(4, 4), (2, 4), (10, 10)] {
+        let touched = picture.apply(&WatchEvent::LogStartMoved {
+            partition: one,
+            log_start,
+        });
+        assert_eq!(touched, [one]);
+        assert_eq!(picture.bounds(one).unwrap().log_start, expected);
+    }
+    assert!(matches!(picture.tail(one, 9, 1000), Tail::Older(_)));
+    assert!(matches!(picture.tail(one, 10, 1000), Tail::Extents(it, _) if it.is_empty()));
+}
+
+#[test]
+fn topics_come_grow_and_go() {
+    let mut picture = with_topic(100);
+    picture.apply(&committed(&[(partition(1, 0), extent(0, 10))]));
+    picture.apply(&WatchEvent::TopicChanged(topic(1, 3)));
+    assert_eq!(picture.bounds(partition(1, 0)).unwrap().high_watermark, 10);
+    assert_eq!(picture.bounds(partition(1, 2)).unwrap().high_watermark, 0);
+    picture.apply(&WatchEvent::TopicChanged(topic(0, 1)));
+    let names: Vec<_> = picture
+        .topics()
+        .iter()
+        .map(|it| it.name.to_string())
+        .collect();
+    assert_eq!(names, ["topic-0", "topic-1"]);
+
+    // The name is taken again before the old topic's deletion is seen.
+    let mut renamed = (*topic(7, 1)).clone();
+    renamed.name = "topic-1".into();
+    picture.apply(&WatchEvent::TopicChanged(Arc::new(renamed)));
+    let touched = picture.apply(&WatchEvent::TopicDeleted(topic_id(1)));
+    assert_eq!(touched, [partition(1, 0), partition(1, 1), partition(1, 2)]);
+    assert_eq!(picture.topic_by_name("topic-1").unwrap().id, topic_id(7));
+    assert_eq!(picture.topic(topic_id(1)), None);
+    assert_eq!(picture.apply(&WatchEvent::TopicDeleted(topic_id(1))), []);
+    // A commit of before the deletion.
+    assert_eq!(
+        picture.apply(&committed(&[(partition(1, 0), extent(10, 20))])),
+        []
+    );
+}
+
+#[test]
+fn a_snapshot_replaces_everything() {
+    let mut picture = with_topic(100);
+    picture.apply(&committed(&[(partition(1, 0), extent(0, 10))]));
+    picture.apply(&WatchEvent::LeaderEpochRaised(3));
+    let bounds = |high_watermark| PartitionBounds {
+        log_start: 0,
+        high_watermark,
+        last_stable: high_watermark,
+    };
+    picture.replace(&Snapshot {
+        revision: 9,
+        topics: vec![topic(1, 2), topic(2, 1)],
+        bounds: vec![vec![bounds(15), bounds(0)], vec![bounds(7)]],
+        leader_epoch: 4,
+    });
+    assert_eq!(picture.leader_epoch(), 4);
+    assert_eq!(picture.bounds(partition(2, 0)), Some(bounds(7)));
+    assert_eq!(picture.tail(partition(1, 0), 5, 1), Tail::Older(bounds(15)));
+    picture.apply(&committed(&[(partition(1, 0), extent(15, 20))]));
+    assert!(matches!(picture.tail(partition(1, 0), 15, 1), Tail::Extents(it, _) if it.len() == 1));
+    assert_eq!(picture.resident.len(), 1);
+}
+
+#[test]
+#[should_panic(expected = "went back")]
+fn a_snapshot_cannot_take_records_back() {
+    let mut picture = with_topic(100);
+    picture.apply(&committed(&[(partition(1, 0), extent(0, 10))]));
+    picture.replace(&Snapshot {
+        revision: 9,
+        topics: vec![topic(1, 1)],
+        bounds: vec![vec![PartitionBounds::default()]],
+        leader_epoch: 0,
+    });
+}
+
+#[test]
+#[should_panic(expected = "does not follow")]
+fn a_hole_in_the_events_is_noticed() {
+    let mut picture = with_topic(100);
+    picture.apply(&committed(&[(partition(1, 0), extent(0, 10))]));
+    picture.apply(&committed(&[(partition(1, 0), extent(11, 20))]));
+}
