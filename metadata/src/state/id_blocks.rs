@@ -10,8 +10,8 @@ use super::codec::{Reader, RowError, put_delta, put_len};
 const VERSION: u8 = 1;
 
 /// Blocks handed out within this time of each other count as one, as young as its youngest, so that the
-/// row stays small: 144 entries a day.
-const GRAIN_MS: TimestampMs = 10 * 60 * 1000;
+/// row stays small: 1440 entries a day.
+const GRAIN_MS: TimestampMs = 60 * 1000;
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 struct Issue {

@@ -147,7 +147,7 @@ impl State {
             partition: partition.partition,
         };
         if self.producers.find(&key).is_none() {
-            self.producers.insert(key, state, false);
+            self.producers.insert(key, state, self.counters.commits);
         }
     }
 }

@@ -30,7 +30,11 @@ pub(super) struct Resident {
     pub(super) state: ProducerState,
     /// The first commit whose change the row lacks, 0 if it lacks none.
     unsaved_since: u64,
-    /// Looked at since the clock hand came by.
+    /// No later commit changed it.
+    pub(super) last_commit: u64,
+    /// Not changed yet since it is in memory.
+    is_new: bool,
+    /// Changed again since the clock hand came by.
     used: bool,
     /// Rebuilt from commits alone; the row may know earlier batches.
     pub(super) partial: bool,
@@ -55,6 +59,7 @@ pub(super) struct Producers {
     unsaved: VecDeque<(u64, Seat)>,
     unsaved_len: usize,
     hand: Seat,
+    sweep_hand: Seat,
 }
 
 fn place(seat: Seat) -> (usize, usize) {
@@ -77,6 +82,7 @@ impl Producers {
             unsaved: VecDeque::new(),
             unsaved_len: 0,
             hand: 0,
+            sweep_hand: 0,
         }
     }
 
@@ -98,7 +104,7 @@ impl Producers {
         self.slab.get_mut(piece)?.get_mut(place)
     }
 
-    /// A state that `commit` changes: counts as used, and its row lacks the change.
+    /// A state that `commit` changes, so that its row lacks the change.
     pub(super) fn change(&mut self, seat: Seat, commit: u64) -> Option<&mut Resident> {
         let resident = self.seat_mut(seat)?.as_mut()?;
         let was_saved = resident.unsaved_since == 0;
@@ -108,7 +114,9 @@ impl Producers {
             self.unsaved_len += 1;
         }
         let resident = self.seat_mut(seat)?.as_mut()?;
-        resident.used = true;
+        // The change that brought a state does not count: most states are never seen again.
+        resident.used |= !std::mem::take(&mut resident.is_new);
+        resident.last_commit = commit;
         Some(resident)
     }
 
@@ -131,15 +139,22 @@ impl Producers {
         self.seats.find(self.hasher.hash_one(key), is_it).copied()
     }
 
-    /// Takes in a state that is not in memory.
-    pub(super) fn insert(&mut self, key: ProducerKey, state: ProducerState, partial: bool) -> Seat {
+    /// Takes in a state that is not in memory, which no commit after `last_commit` changed.
+    pub(super) fn insert(
+        &mut self,
+        key: ProducerKey,
+        state: ProducerState,
+        last_commit: u64,
+    ) -> Seat {
         let seat = self.free.pop().unwrap_or_else(|| self.new_seat());
         let resident = Resident {
             key,
             state,
             unsaved_since: 0,
-            used: true,
-            partial,
+            last_commit,
+            is_new: true,
+            used: false,
+            partial: false,
         };
         let place = self.seat_mut(seat).expect("the seat was free");
         assert!(place.replace(resident).is_none(), "the seat was free");
@@ -196,14 +211,42 @@ impl Producers {
         }
         loop {
             let seat = self.hand;
-            let (piece, _) = place(seat);
-            self.hand = if piece < self.slab.len() { seat + 1 } else { 0 };
+            self.hand = self.seat_after(seat);
             match self.seat_mut(seat) {
                 Some(Some(resident)) if resident.used => resident.used = false,
                 Some(Some(_)) => return self.remove(seat),
                 Some(None) | None => {}
             }
         }
+    }
+
+    /// The seat a hand moves on to.
+    fn seat_after(&self, seat: Seat) -> Seat {
+        let (piece, place) = place(seat + 1);
+        let is_seat = self
+            .slab
+            .get(piece)
+            .is_some_and(|piece| place < piece.len());
+        if is_seat { seat + 1 } else { 0 }
+    }
+
+    /// Lets go of the next state that `is_dead`, if one is among the next `seats` and its row is not
+    /// behind. Call by call this comes by all states.
+    pub(super) fn sweep(
+        &mut self,
+        seats: &mut usize,
+        is_dead: impl Fn(&Resident) -> bool,
+    ) -> Option<Resident> {
+        while *seats > 0 {
+            *seats -= 1;
+            let seat = self.sweep_hand;
+            self.sweep_hand = self.seat_after(seat);
+            let resident = self.get(seat);
+            if resident.is_some_and(|it| it.unsaved_since == 0 && is_dead(it)) {
+                return self.remove(seat).map(|(resident, _)| resident);
+            }
+        }
+        None
     }
 
     fn remove(&mut self, seat: Seat) -> Option<(Resident, bool)> {

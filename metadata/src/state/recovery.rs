@@ -358,10 +358,10 @@ impl Replay<'_> {
         };
         let begin = || ProducerState::begin(producer.epoch, producer.base_sequence);
         let producers = &mut self.state.producers;
-        let seat = producers
-            .find(&key)
-            .unwrap_or_else(|| producers.insert(key, begin(), !producer.begins));
+        let known = producers.find(&key);
+        let seat = known.unwrap_or_else(|| producers.insert(key, begin(), self.commit));
         if let Some(resident) = producers.change(seat, self.commit) {
+            resident.partial |= known.is_none();
             if producer.begins {
                 resident.state = begin();
                 resident.partial = false;

@@ -15,13 +15,16 @@ use floe_protocol::types::TopicPartition;
 
 use super::State;
 use super::producer::ProducerState;
-use super::producers::{ProducerKey, RESIDENT_BYTES};
+use super::producers::{ProducerKey, RESIDENT_BYTES, Resident};
 use super::rows::{RowKey, head, producer};
 use super::topics::SlotId;
 use super::write_set::WriteSet;
 
 /// Rows written back with a group at least, if that many are old enough.
 const SHARE_MIN: u64 = 64;
+
+/// Producer states looked at per group to find those that are expired: few, since a day has many groups.
+const SWEPT: usize = 16;
 
 impl State {
     /// Ends a group of commands: adds to `writes` what makes their rows complete, and lets go of what
@@ -35,6 +38,7 @@ impl State {
         }
         self.write_back(writes);
         self.evict(writes);
+        self.sweep(writes);
         self.topics.forget_unused();
         self.segments
             .shrink_recent(self.config.recent_rows_bytes_max);
@@ -141,6 +145,28 @@ impl State {
             };
             if is_unsaved {
                 self.put_producer(resident.key, &resident.state, writes);
+            }
+        }
+    }
+
+    /// Lets go of some producer states that are expired, and of their rows.
+    fn sweep(&mut self, writes: &mut WriteSet) {
+        let (now_ms, expiration_ms) = (self.counters.now_ms, self.config.producer_id_expiration_ms);
+        let checkpoint = self.counters.checkpoint;
+        let is_dead = |resident: &Resident| {
+            // No replay may come by a state whose row is gone.
+            resident.last_commit <= checkpoint && resident.state.is_expired(now_ms, expiration_ms)
+        };
+        let mut seats = SWEPT;
+        while let Some(Resident { key, state, .. }) = self.producers.sweep(&mut seats, is_dead) {
+            let may_have_row = !state.is_unknown() && self.counters.may_have_row(key.id);
+            let slot = self
+                .topics
+                .slot(key.slot)
+                .filter(|slot| slot.has_producer_rows);
+            if let Some(slot) = slot.filter(|_| may_have_row) {
+                let partition = TopicPartition::new(slot.topic.id, key.partition);
+                writes.delete(RowKey::producer(key.id, partition));
             }
         }
     }

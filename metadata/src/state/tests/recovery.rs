@@ -157,7 +157,7 @@ fn a_producer_row_that_the_replay_needs_must_be_there_and_fit() {
         }
         recovery
     };
-    assert_eq!(recovery().missing(), [key.clone()]);
+    assert_eq!(recovery().missing(), vec![key.clone()]);
     assert_eq!(
         recovery().finish().unwrap_err(),
         DamagedState::Missing(key.clone())
@@ -294,4 +294,69 @@ fn new_producers_and_new_topics_need_no_reads() {
     }
     assert_eq!(missing(&mut cluster, 1, 100_000), 1);
     assert_eq!(missing(&mut cluster, 1, 500), 0);
+}
+
+#[test]
+fn what_is_used_stays_in_memory() {
+    let config = StateConfig {
+        producer_states_bytes_max: 2000,
+        replay_commits_max: 2,
+        ..roomy()
+    };
+    let mut cluster = Cluster::registered(config);
+    cluster.create(topic_id(1), "a", 1);
+    cluster.produce(at(1, 0), &[idempotent(1_000, 0, 0, 1)]);
+    let mut reads = 0;
+    for round in 0..200 {
+        let segment = cluster.next_segment();
+        let batches = [
+            idempotent(round.into(), 0, 0, 1),
+            idempotent(1_000, 0, round + 1, 1),
+        ];
+        let command = Command::Commit(super::fixtures::request(segment, &[(at(1, 0), &batches)]));
+        let key = RowKey::producer(1_000, at(1, 0));
+        reads += usize::from(cluster.state.missing(&command).contains(&key));
+        cluster.run(command);
+    }
+    assert_eq!(
+        reads, 0,
+        "the producer that is always there is never read back"
+    );
+}
+
+#[test]
+fn expired_states_leave_memory_and_rows_once_no_replay_can_meet_them() {
+    let config = StateConfig {
+        replay_commits_max: 8,
+        ..roomy()
+    };
+    let mut cluster = Cluster::registered(config);
+    cluster.create(topic_id(1), "a", 1);
+    for id in 0..40 {
+        cluster.produce(at(1, 0), &[idempotent(id, 0, 0, 1)]);
+    }
+    let rows = |cluster: &Cluster| cluster.rows.range(RowKey::producers().start..).count();
+    assert!(rows(&cluster) > 30);
+    cluster.now_ms += 2 * DAY_MS;
+    for _ in 0..10 {
+        cluster.produce(at(1, 0), &[plain(1)]);
+        let hashes = (cluster.state.hash(), cluster.producers_hash());
+        cluster.state = cluster.recover().unwrap();
+        assert_eq!((cluster.state.hash(), cluster.producers_hash()), hashes);
+    }
+    cluster.crash();
+    for id in 0..40 {
+        assert_eq!(
+            cluster.produce(at(1, 0), &[idempotent(id, 0, 0, 1)]),
+            [Short::At(50 + id)]
+        );
+    }
+    cluster.now_ms += 2 * DAY_MS;
+    for _ in 0..20 {
+        cluster.produce(at(1, 0), &[plain(1)]);
+    }
+    assert_eq!(
+        (rows(&cluster), cluster.state.counts().producer_states),
+        (0, 0)
+    );
 }

@@ -129,12 +129,10 @@ fn rows_may_be_asked_for_a_whole_group_at_once() {
     for counter in 0..6 {
         cluster.produce(at(1, 0), &[super::fixtures::idempotent(counter, 0, 0, 1)]);
     }
-    let commit = |at_segment: usize, to, sequence| {
-        let batch = super::fixtures::idempotent(at_segment as i64, 0, sequence, 1);
-        Command::Commit(super::fixtures::request(
-            segments[at_segment],
-            &[(to, &[batch])],
-        ))
+    let commit = |number: u8, to, sequence| {
+        let batch = super::fixtures::idempotent(number.into(), 0, sequence, 1);
+        let segment = segments[usize::from(number)];
+        Command::Commit(super::fixtures::request(segment, &[(to, &[batch])]))
     };
     let group = vec![
         Command::CreateTopic(new_topic(topic_id(2), "b", 1)),

@@ -1,19 +1,19 @@
 //! The model: what a cluster remembers, in the plainest words.
 
+mod compare;
+mod draft;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use floe_protocol::types::{Offset, TimestampMs, TopicId, TopicPartition};
 use floe_storage::segment::{IndexBatch, SegmentId};
 
-use super::steps::{Draft, DraftBatch, DraftSequence};
 use crate::api::{
     BatchRejection, BatchResult, CommitError, CommitRequest, NewTopic, PartitionBounds,
     ProducerIdBlock, Registration, RequestError,
 };
-use crate::state::tests::fixtures::{
-    DAY_MS, START_MS, committed, idempotent, new_topic, plain, request, topic_id,
-};
-use crate::state::{Command, Reply, State};
+use crate::state::Command;
+use crate::state::tests::fixtures::DAY_MS;
 
 /// Replies without what the model does not keep.
 #[derive(Clone, PartialEq, Debug)]
@@ -31,8 +31,18 @@ pub(super) enum Answer {
 struct Log {
     start: Offset,
     end: Offset,
-    /// Accepted batches: offsets, segment, position, length, time.
-    batches: Vec<(Offset, Offset, SegmentId, u64, u32, TimestampMs)>,
+    batches: Vec<Accepted>,
+}
+
+/// An accepted batch and where it lies.
+#[derive(Clone, Debug)]
+struct Accepted {
+    first: Offset,
+    end: Offset,
+    segment: SegmentId,
+    position: u64,
+    length: u32,
+    time: TimestampMs,
 }
 
 #[derive(Clone, Debug)]
@@ -98,111 +108,6 @@ fn next_sequence(last: i32) -> i32 {
 }
 
 impl Model {
-    /// Makes a command of a draft.
-    pub(super) fn command(&mut self, draft: &Draft, now_ms: TimestampMs) -> Command {
-        match draft {
-            Draft::Register => Command::Register,
-            Draft::RaiseWriteEpoch => Command::RaiseWriteEpoch {
-                above: self.write_epoch,
-            },
-            Draft::RaiseLowestAccepted => Command::RaiseLowestAccepted {
-                to: self.lowest.saturating_add(1),
-            },
-            Draft::AllocateProducerIds => Command::AllocateProducerIds,
-            Draft::CreateTopic {
-                topic,
-                name,
-                partitions,
-            } => Command::CreateTopic(new_topic(topic_id(*topic), &name.to_string(), *partitions)),
-            Draft::DeleteTopic { topic } => Command::DeleteTopic(topic_id(*topic)),
-            Draft::CreatePartitions { topic, count } => Command::CreatePartitions {
-                topic: topic_id(*topic),
-                count: *count,
-            },
-            Draft::MoveLogStart {
-                topic,
-                partition,
-                by,
-            } => {
-                let at = TopicPartition::new(topic_id(*topic), *partition);
-                let start = self.log(at).map_or(0, |log| log.start);
-                Command::MoveLogStart(vec![(at, start + by)])
-            }
-            Draft::Repeat(back) if *back < self.commits.len() => {
-                Command::Commit(self.commits[self.commits.len() - 1 - back].0.clone())
-            }
-            Draft::Repeat(_) => Command::Register,
-            Draft::Commit(extents) => {
-                let mut made = Vec::new();
-                let mut draft_model = self.clone();
-                for extent in extents {
-                    let at = TopicPartition::new(topic_id(extent.topic), extent.partition);
-                    let mut batches = Vec::new();
-                    for draft in &extent.batches {
-                        let batch = draft_model.batch(at, draft);
-                        draft_model.decide(now_ms, at, &batch);
-                        batches.push(batch);
-                    }
-                    made.push((at, batches));
-                }
-                let made: Vec<_> = made
-                    .iter()
-                    .map(|(at, list)| (*at, list.as_slice()))
-                    .collect();
-                self.segments += 1;
-                let (write_epoch, incarnation) = (self.write_epoch, self.registered);
-                let segment = SegmentId {
-                    write_epoch,
-                    incarnation,
-                    counter: self.segments,
-                };
-                Command::Commit(request(segment, &made))
-            }
-        }
-    }
-
-    fn batch(&self, at: TopicPartition, draft: &DraftBatch) -> IndexBatch {
-        let max_timestamp_ms = START_MS + draft.time;
-        if draft.producer == 0 {
-            return IndexBatch {
-                max_timestamp_ms,
-                ..plain(draft.count)
-            };
-        }
-        // The last one is an id that was never handed out.
-        let id = if draft.producer == 4 {
-            1 << 40
-        } else {
-            i64::from(draft.producer) * 700
-        };
-        let past = self
-            .producers
-            .get(&(id, at))
-            .map_or(&[][..], |it| it.past.as_slice());
-        let last = past.last();
-        let epoch = last.map_or(0, |past| past.epoch);
-        let next = last.map_or(0, |past| next_sequence(past.last));
-        let (epoch, sequence, count) = match &draft.sequence {
-            DraftSequence::Next => (epoch, next, draft.count),
-            DraftSequence::Again(back) => match past.iter().rev().nth(*back) {
-                Some(past) => {
-                    let span = i64::from(past.last) - i64::from(past.first);
-                    let count = u32::try_from(span.rem_euclid(1 << 31) + 1).unwrap();
-                    (past.epoch, past.first, count)
-                }
-                None => (epoch, next, draft.count),
-            },
-            DraftSequence::Gap(gap) => (epoch, next.wrapping_add(*gap) & i32::MAX, draft.count),
-            DraftSequence::Bump(from) => (epoch + 1, *from, draft.count),
-            DraftSequence::Stale => (epoch - 1, next, draft.count),
-            DraftSequence::End => (epoch, i32::MAX - 1, draft.count),
-        };
-        IndexBatch {
-            max_timestamp_ms,
-            ..idempotent(id, epoch, sequence, count)
-        }
-    }
-
     fn log(&self, at: TopicPartition) -> Option<&Log> {
         self.topics
             .get(&at.topic)?
@@ -342,14 +247,14 @@ impl Model {
                     let index = usize::try_from(extent.partition.partition).unwrap();
                     let log =
                         &mut self.topics.get_mut(&extent.partition.topic).unwrap().logs[index];
-                    log.batches.push((
-                        base_offset,
-                        base_offset + i64::from(batch.record_count),
-                        request.segment,
+                    log.batches.push(Accepted {
+                        first: base_offset,
+                        end: base_offset + i64::from(batch.record_count),
+                        segment: request.segment,
                         position,
-                        batch.length_bytes,
-                        batch.max_timestamp_ms,
-                    ));
+                        length: batch.length_bytes,
+                        time: batch.max_timestamp_ms,
+                    });
                 }
                 position += u64::from(batch.length_bytes);
                 results.push(result);
@@ -424,12 +329,12 @@ impl Model {
         }
         let state = self.producers.get(&key).cloned();
         let Some(state) = state.filter(|state| now_ms - state.used_ms < DAY_MS) else {
-            let forgot = self.producers.remove(&key).is_some();
+            self.producers.remove(&key);
             let block = usize::try_from(batch.producer_id / 1000).unwrap();
             let id_age = self
                 .issued_ms(block)
                 .map_or(i64::MAX, |issued| now_ms - issued);
-            let may_have_expired = forgot || (topic_age >= DAY_MS && id_age >= DAY_MS);
+            let may_have_expired = topic_age >= DAY_MS && id_age >= DAY_MS;
             let begins = first == 0 || may_have_expired;
             return if begins {
                 Ok(None)
@@ -460,12 +365,12 @@ impl Model {
         Err(BatchRejection::OutOfOrderSequence)
     }
 
-    /// When a block of ids was handed out; of blocks within ten minutes the time of the last.
+    /// When a block of ids was handed out; of blocks within a minute the time of the last.
     fn issued_ms(&self, block: usize) -> Option<TimestampMs> {
         let mut grains: Vec<Vec<(usize, TimestampMs)>> = Vec::new();
         for (number, at_ms) in self.blocks.iter().copied().enumerate() {
             match grains.last_mut() {
-                Some(grain) if at_ms - grain[0].1 < 10 * 60 * 1000 => grain.push((number, at_ms)),
+                Some(grain) if at_ms - grain[0].1 < 60 * 1000 => grain.push((number, at_ms)),
                 _ => grains.push(vec![(number, at_ms)]),
             }
         }
@@ -473,84 +378,5 @@ impl Model {
             .into_iter()
             .find(|grain| grain.iter().any(|(it, _)| *it == block))?;
         grain.last().map(|(_, at_ms)| *at_ms)
-    }
-
-    /// A reply without revisions and other things the model does not keep.
-    pub(super) fn strip(&self, reply: Reply) -> Answer {
-        match reply {
-            Reply::Committed(_) => Answer::Committed(committed(reply).map(|reply| reply.results)),
-            Reply::Topic(result) => Answer::Topic(
-                result.map(|(topic, _)| (topic.name.to_string(), topic.partition_count)),
-            ),
-            Reply::TopicDeleted(result) => Answer::Deleted(result.map(|_| ())),
-            Reply::LogStarts(bounds) => Answer::LogStarts(bounds),
-            Reply::Registered(registration) => Answer::Registered(registration),
-            Reply::WriteEpochs {
-                present,
-                lowest_accepted,
-            } => Answer::Epochs(present, lowest_accepted),
-            Reply::ProducerIds(block) => Answer::Ids(block),
-            Reply::LeaderEpoch(_) => unreachable!("not drafted"),
-        }
-    }
-
-    /// Reads everything that can be read of topics and logs.
-    pub(super) fn compare(&self, state: &State) {
-        assert_eq!(state.topics().count(), self.topics.len());
-        for (id, topic) in &self.topics {
-            assert_eq!(state.topic_by_name(&topic.name).unwrap().id, *id);
-            for index in 0..topic.logs.len() {
-                self.compare_log(
-                    state,
-                    TopicPartition::new(*id, i32::try_from(index).unwrap()),
-                );
-            }
-        }
-    }
-
-    fn compare_log(&self, state: &State, at: TopicPartition) {
-        let log = self.log(at).unwrap();
-        assert_eq!(state.bounds(at), self.bounds(at));
-        let found = state.look_up(at, log.start, usize::MAX).unwrap().extents;
-        let live: Vec<_> = log
-            .batches
-            .iter()
-            .filter(|batch| batch.1 > log.start)
-            .collect();
-        for (first, end, segment, position, length, time) in &live {
-            let extent = found
-                .iter()
-                .find(|extent| extent.base_offset <= *first && *end <= extent.end_offset);
-            let extent = extent.unwrap_or_else(|| panic!("{first}..{end} of {at} is not found"));
-            assert_eq!(extent.segment, *segment);
-            assert!(extent.position_bytes <= *position);
-            let end_bytes = extent.position_bytes + u64::from(extent.length_bytes);
-            assert!(position + u64::from(*length) <= end_bytes);
-            assert!(extent.max_timestamp_ms >= *time);
-        }
-        let length: u64 = found
-            .iter()
-            .map(|extent| u64::from(extent.length_bytes))
-            .sum();
-        let before: Vec<_> = found
-            .first()
-            .into_iter()
-            .flat_map(|first| {
-                let inside = move |batch: &&(i64, i64, SegmentId, u64, u32, i64)| {
-                    batch.0 >= first.base_offset && batch.1 <= log.start
-                };
-                log.batches.iter().filter(inside)
-            })
-            .collect();
-        let expected: u64 = live
-            .into_iter()
-            .chain(before)
-            .map(|batch| u64::from(batch.4))
-            .sum();
-        assert_eq!(length, expected, "no bytes but those of accepted batches");
-        let seamless = found
-            .windows(2)
-            .all(|pair| pair[0].end_offset == pair[1].base_offset);
-        assert!(seamless, "{found:?}");
     }
 }
