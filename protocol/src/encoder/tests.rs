@@ -1,6 +1,7 @@
 //! Pieces, lengths and limits of what is written; the types themselves are tested by the round trips of messages.
 
 use super::*;
+use crate::messages::Message;
 use crate::messages::api_versions::ApiVersionsRequest;
 use crate::messages::fetch::FetchRequest;
 use crate::messages::find_coordinator::FindCoordinatorRequest;

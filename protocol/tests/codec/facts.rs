@@ -298,8 +298,9 @@ fn ask_kafka(input: String) -> Option<String> {
     };
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/KafkaMessages.java");
     let mut java = Command::new("java");
-    java.arg("-cp")
-        .arg(&jar)
+    // The jars it depends on lie beside it in a distribution.
+    let beside = jar.parent().unwrap_or(Path::new(".")).join("*");
+    java.args(["-cp", &format!("{}:{}", jar.display(), beside.display())])
         .arg(source)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped());
