@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use floe_tests::components::s3::{Bucket, S3};
+use floe_tests::components::s3::S3;
 use floe_tests::config;
 use floe_tests::sandbox::{Sandbox, Setup};
 
@@ -12,22 +12,21 @@ pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_floe-under-test");
 /// A broker, ours and started for the test, or one that runs anyway.
 pub(crate) struct Target {
     bootstrap: String,
-    // Ends the broker, then lets go of its store.
+    // Ends the broker on drop, and lets go of its store.
     _sandbox: Option<Sandbox>,
-    _bucket: Option<Bucket>,
 }
 
 impl Target {
     /// A broker on a new folder.
     pub(crate) fn folder() -> Target {
-        Target::running().unwrap_or_else(|| Target::started(Setup::on_folder(BINARY), None))
+        Target::running().unwrap_or_else(|| Target::started(Setup::on_folder(BINARY)))
     }
 
     /// A broker on a new bucket.
     pub(crate) fn s3() -> Target {
         Target::running().unwrap_or_else(|| {
             let bucket = S3::shared().create_bucket();
-            Target::started(Setup::on_bucket(BINARY, &bucket), Some(bucket))
+            Target::started(Setup::on_bucket(BINARY, &bucket))
         })
     }
 
@@ -36,16 +35,14 @@ impl Target {
         Some(Target {
             bootstrap,
             _sandbox: None,
-            _bucket: None,
         })
     }
 
-    fn started(setup: Setup, bucket: Option<Bucket>) -> Target {
+    fn started(setup: Setup) -> Target {
         let sandbox = setup.start();
         Target {
             bootstrap: sandbox.bootstrap(),
             _sandbox: Some(sandbox),
-            _bucket: bucket,
         }
     }
 

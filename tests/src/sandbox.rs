@@ -32,7 +32,9 @@ pub struct Setup {
     environment: Vec<(String, String)>,
     listen: SocketAddr,
     http: SocketAddr,
+    // Held, so that the store lives as long as its broker.
     _folder: Option<Arc<TempDir>>,
+    _bucket: Option<Bucket>,
 }
 
 impl Setup {
@@ -55,6 +57,7 @@ impl Setup {
     pub fn on_bucket(binary: impl AsRef<Path>, bucket: &Bucket) -> Setup {
         Setup {
             environment: bucket.environment(),
+            _bucket: Some(bucket.clone()),
             ..Setup::on_store(binary, &bucket.url())
         }
     }
@@ -70,6 +73,7 @@ impl Setup {
             listen: any_port,
             http: any_port,
             _folder: None,
+            _bucket: None,
         }
     }
 
@@ -256,7 +260,13 @@ struct Addresses {
 fn ready_line(line: &str) -> Option<Addresses> {
     let (kafka, rest) = line.split_once(" is ready on ")?.1.split_once(" over ")?;
     let listen = kafka.split(", ").next()?.parse().ok()?;
-    let http = rest.rsplit_once("http://")?.1.split(';').next()?.parse().ok()?;
+    let http = rest
+        .rsplit_once("http://")?
+        .1
+        .split(';')
+        .next()?
+        .parse()
+        .ok()?;
     Some(Addresses { listen, http })
 }
 

@@ -255,3 +255,6 @@ fn find() -> S3 {
     say("s3: a server inside the test process (s3s)");
     s3_in_process::start()
 }
+
+#[cfg(test)]
+mod tests;

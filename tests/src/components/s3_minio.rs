@@ -33,9 +33,11 @@ pub(super) fn start() -> Result<(S3, PathBuf), String> {
                 "--address",
                 "127.0.0.1:0",
                 "--console-address",
-                "127.0.0.1:0",
+                // Another spelling: MinIO refuses two equal addresses, port 0 or not.
+                "localhost:0",
             ])
             .arg(folder.path())
+            .env("MINIO_BROWSER", "off")
             .env("MINIO_ROOT_USER", KEY)
             .env("MINIO_ROOT_PASSWORD", SECRET),
     )
