@@ -92,7 +92,8 @@ pub fn seed() -> Option<u64> {
 /// A number from the environment.
 fn number<N: std::str::FromStr<Err: std::fmt::Display>>(name: &str) -> Option<N> {
     variable(name).map(|text| {
-        text.parse().unwrap_or_else(|error| panic!("{name}={text}: {error}"))
+        text.parse()
+            .unwrap_or_else(|error| panic!("{name}={text}: {error}"))
     })
 }
 
