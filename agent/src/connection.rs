@@ -13,6 +13,9 @@ pub(crate) mod reader;
 pub(crate) mod serve;
 pub(crate) mod writer;
 
+#[cfg(test)]
+mod tests;
+
 use std::any::Any;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};

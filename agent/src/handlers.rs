@@ -16,6 +16,9 @@ pub(crate) mod metadata;
 pub(crate) mod produce;
 mod refuse;
 
+#[cfg(test)]
+mod tests;
+
 use std::future::Future;
 use std::sync::Arc;
 

@@ -18,7 +18,7 @@ pub mod panics;
 pub mod produce;
 mod server;
 pub mod start;
-pub mod topic_config;
-pub mod topic_name;
 #[cfg(test)]
 mod testing;
+pub mod topic_config;
+pub mod topic_name;

@@ -1,0 +1,64 @@
+//! The handlers of topics, configs and the cluster, asked over the wire.
+
+mod cluster;
+mod configs;
+mod topics;
+
+use floe_protocol::messages::create_topics::{
+    CreatableTopic, CreatableTopicConfig, CreateTopicsRequest,
+};
+use floe_protocol::messages::metadata::{MetadataRequest, MetadataRequestTopic};
+use floe_protocol::str::Str;
+
+use crate::testing::Client;
+
+fn text(text: &str) -> Str {
+    Str::from(text.to_owned())
+}
+
+fn topic(name: &str, partitions: i32, factor: i16) -> CreatableTopic {
+    CreatableTopic {
+        name: text(name),
+        num_partitions: partitions,
+        replication_factor: factor,
+        ..CreatableTopic::default()
+    }
+}
+
+fn config(name: &str, value: Option<&str>) -> CreatableTopicConfig {
+    CreatableTopicConfig {
+        name: text(name),
+        value: value.map(text),
+    }
+}
+
+fn create(topics: Vec<CreatableTopic>) -> CreateTopicsRequest {
+    CreateTopicsRequest {
+        topics,
+        ..CreateTopicsRequest::default()
+    }
+}
+
+fn metadata_of(names: &[&str]) -> MetadataRequest {
+    let topics = names.iter().map(|name| MetadataRequestTopic {
+        name: Some(text(name)),
+        ..MetadataRequestTopic::default()
+    });
+    MetadataRequest {
+        topics: Some(topics.collect()),
+        allow_auto_topic_creation: false,
+        ..MetadataRequest::default()
+    }
+}
+
+/// A topic that must come into being.
+async fn created(client: &mut Client, name: &str, partitions: i32) {
+    let answer = client
+        .call(7, &create(vec![topic(name, partitions, 1)]))
+        .await;
+    assert_eq!(
+        answer.topics[0].error_code, 0,
+        "{name}: {:?}",
+        answer.topics[0].error_message
+    );
+}
