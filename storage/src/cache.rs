@@ -4,6 +4,9 @@
 //! Many readers that miss one chunk at once make one GET. It runs as long as one of them waits; when
 //! it fails all of them get the error, nothing is kept, and the next reader asks again.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;

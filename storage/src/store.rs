@@ -19,6 +19,8 @@ mod limit;
 mod open;
 mod retry;
 mod s3;
+#[cfg(test)]
+mod tests;
 mod timeout;
 mod url;
 

@@ -32,7 +32,11 @@ fn batch(base_offset: Offset, records: usize, value_bytes: usize) -> (BatchHeade
         .producer(9, 1, 100);
     for number in 0..records {
         let value = vec![b'a' + u8::try_from(number % 26).unwrap(); value_bytes];
-        builder.append(CREATED_MS + number as i64, Some(b"key"), Some(&value));
+        builder.append(
+            CREATED_MS + i64::try_from(number).unwrap(),
+            Some(b"key"),
+            Some(&value),
+        );
     }
     let bytes = builder.build().unwrap();
     (BatchHeader::parse(&bytes).unwrap(), bytes)

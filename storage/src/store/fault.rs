@@ -55,9 +55,9 @@ impl FaultStore {
         }
     }
 
-    /// Goes on with another plan, and the same dice.
-    pub fn set_plan(&self, plan: FaultPlan) {
-        self.locked().plan = plan;
+    /// Goes on with another plan and the same dice; returns the plan so far.
+    pub fn set_plan(&self, plan: FaultPlan) -> FaultPlan {
+        std::mem::replace(&mut self.locked().plan, plan)
     }
 
     /// A checksum of every request so far: what, when, and what became of it.

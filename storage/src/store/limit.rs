@@ -167,7 +167,7 @@ impl LimitStore {
         let Self { inner, limiter } = self.clone();
         let started = async move {
             let slot = limiter.slot().await;
-            let mut items = start(&*inner);
+            let mut items = start(&*inner).fuse();
             let first = items.next().await;
             drop(slot);
             stream::iter(first)

@@ -1,6 +1,7 @@
 //! Opens a store by its URL, and says in one line what is wrong when that fails: which setting to look
 //! at, within about ten seconds.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
@@ -91,6 +92,19 @@ impl Store {
     /// # Errors
     /// The store cannot be used; the message names the setting to look at.
     pub async fn open(url: &StoreUrl, options: StoreOptions) -> Result<Self, OpenError> {
+        Self::open_with(url, options, &BTreeMap::new()).await
+    }
+
+    /// Opens as [`Self::open`] does, with settings that go before those of the environment: the names
+    /// of its variables (`AWS_…`) and their values.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn open_with(
+        url: &StoreUrl,
+        options: StoreOptions,
+        settings: &BTreeMap<String, String>,
+    ) -> Result<Self, OpenError> {
         let seed = options.jitter_seed;
         match url {
             StoreUrl::Memory => {
@@ -106,7 +120,7 @@ impl Store {
                 Ok(Self::new(base, &Path::default(), &options, seed))
             }
             StoreUrl::S3 { bucket, prefix } => {
-                let bucket = s3::bucket(bucket).map_err(|error| OpenError::Settings {
+                let bucket = s3::bucket(bucket, settings).map_err(|error| OpenError::Settings {
                     url: url.clone(),
                     reason: root(&error).to_string(),
                 })?;

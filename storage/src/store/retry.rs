@@ -140,6 +140,7 @@ impl Retry {
     async fn run<T, F: Future<Output = Result<T>>>(&self, attempt: impl Fn() -> F) -> Result<T> {
         let deadline = Instant::now() + self.total;
         let mut outcome = Outcome::DidNotHappen;
+        let mut before: Option<(StoreErrorKind, String)> = None;
         for number in 0.. {
             let error = match tokio::time::timeout_at(deadline, attempt()).await {
                 Ok(Ok(done)) => {
@@ -147,10 +148,7 @@ impl Retry {
                     return Ok(done);
                 }
                 Ok(Err(error)) => error,
-                Err(_) => {
-                    let message = format!("no answer within {:?} over all attempts", self.total);
-                    Fault::unknown(StoreErrorKind::Timeout, message).into()
-                }
+                Err(_) => self.out_of_time(before),
             };
             let class = classify(&error);
             if class.outcome == Outcome::Unknown {
@@ -162,9 +160,21 @@ impl Retry {
                 return Err(with_outcome(error, class, outcome));
             }
             tracing::debug!(kind = %class.kind, ?pause, attempt = number, "trying again");
+            before = Some((class.kind, root(&error).to_string()));
             tokio::time::sleep(pause).await;
         }
         unreachable!("the deadline ends the loop")
+    }
+
+    /// The last attempt was cut off; the one before says what the trouble is.
+    fn out_of_time(&self, before: Option<(StoreErrorKind, String)>) -> object_store::Error {
+        let (kind, message) = before.unwrap_or_else(|| {
+            (
+                StoreErrorKind::Timeout,
+                format!("no answer within {:?}", self.total),
+            )
+        });
+        Fault::unknown(kind, message).into()
     }
 
     /// Deletes `group`, again and again those that failed; a name for each that is gone.

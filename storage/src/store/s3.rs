@@ -6,6 +6,7 @@
 //! broken one, "neither of you landed" (409) from "the name is taken" (412), and a missing bucket from
 //! a missing object.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -32,11 +33,20 @@ pub(super) struct Bucket {
     pub(super) has_keys: bool,
 }
 
-/// Builds a client of `bucket`; sends nothing.
-pub(super) fn bucket(bucket: &str) -> object_store::Result<Bucket> {
+/// Builds a client of `bucket`; sends nothing. `settings` are more variables, by name, and go before
+/// those of the environment.
+pub(super) fn bucket(
+    bucket: &str,
+    settings: &BTreeMap<String, String>,
+) -> object_store::Result<Bucket> {
     // The HTTP client takes the process's TLS provider; whoever installed one first is fine.
     drop(rustls::crypto::ring::default_provider().install_default());
-    let builder = AmazonS3Builder::from_env().with_bucket_name(bucket);
+    let mut builder = AmazonS3Builder::from_env();
+    for (name, value) in settings {
+        let key: AmazonS3ConfigKey = name.to_ascii_lowercase().parse()?;
+        builder = builder.with_config(key, value);
+    }
+    builder = builder.with_bucket_name(bucket);
     let endpoint = [AmazonS3ConfigKey::S3Endpoint, AmazonS3ConfigKey::Endpoint]
         .iter()
         .find_map(|key| builder.get_config_value(key));

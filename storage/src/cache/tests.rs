@@ -1,0 +1,238 @@
+//! Aligned chunks, one GET for many, and what is left when readers go away.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use object_store::memory::InMemory;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+
+use super::*;
+use crate::store::fault::{Fate, FaultPlan, FaultStore};
+use crate::store::{Operation, StoreOptions};
+
+const MIB: usize = 1 << 20;
+
+/// The same places in memory.
+fn places(range: &Range<u64>) -> Range<usize> {
+    range.start.try_into().unwrap()..range.end.try_into().unwrap()
+}
+
+/// Bytes in which every place is told from its neighbours.
+fn object(length: usize) -> Bytes {
+    let block: Vec<u8> = (0..65_521_u32)
+        .map(|place| (place % 251).to_le_bytes()[0])
+        .collect();
+    block.iter().copied().cycle().take(length).collect()
+}
+
+/// A cache over a store that holds `objects` and goes wrong as `plan` says from then on.
+async fn cache(
+    objects: &[(&str, Bytes)],
+    capacity_bytes: usize,
+    plan: FaultPlan,
+) -> (BlockCache, Store, FaultStore) {
+    let faults = FaultStore::new(Arc::new(InMemory::new()), FaultPlan::none(), 1);
+    let options = StoreOptions::default();
+    let store = Store::new(Arc::new(faults.clone()), &Path::default(), &options, 1);
+    for (name, bytes) in objects {
+        store
+            .put_create(&Path::from(*name), vec![bytes.clone()], Caller::Produce)
+            .await
+            .unwrap();
+    }
+    faults.set_plan(plan);
+    (
+        BlockCache::new(store.clone(), capacity_bytes),
+        store,
+        faults,
+    )
+}
+
+fn gets(store: &Store) -> u64 {
+    store.request_counts().total(Operation::Get)
+}
+
+fn under_way(cache: &BlockCache) -> usize {
+    cache.inner.locked().under_way.len()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_costs_one_get_per_chunk_however_it_is_read() {
+    let bytes = object(9 * MIB + 5);
+    let (cache, store, _) = cache(&[("a", bytes.clone())], 64 * MIB, FaultPlan::healthy()).await;
+    let path = Path::from("a");
+    let size = bytes.len() as u64;
+    for start in (0..size).step_by(100_000) {
+        let range = start..(start + 150_000).min(size);
+        let pieces = cache.read(&path, Some(size), range.clone()).await.unwrap();
+        let expected = &bytes[places(&range)];
+        assert!(pieces.concat() == expected, "{range:?}");
+    }
+    assert_eq!(gets(&store), 3, "9 MiB are three chunks of 4");
+    let stats = cache.stats();
+    assert_eq!(stats.misses, 3);
+    assert!((9 * MIB..10 * MIB).contains(&stats.used_bytes), "{stats:?}");
+}
+
+#[test]
+fn any_range_is_the_range_of_the_object() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    let bytes = object(8 * MIB + 17);
+    let objects = [("a", bytes.clone())];
+    // Room for one chunk: what is read falls out while it is read.
+    let (cache, ..) = runtime.block_on(cache(&objects, 5 * MIB, FaultPlan::none()));
+    let size = bytes.len() as u64;
+    let mut runner = TestRunner::new(Config::with_cases(100));
+    let near_borders = (0_u64..3, 0_u64..40, 0..size + 10);
+    runner
+        .run(&near_borders, |(chunk, place, length)| {
+            let start = (chunk * CHUNK_BYTES + place).saturating_sub(20);
+            let range = start..start.saturating_add(length);
+            let read = runtime.block_on(cache.read(&Path::from("a"), None, range.clone()));
+            if range.end > size && !range.is_empty() {
+                prop_assert_eq!(read.unwrap_err().kind(), StoreErrorKind::Invalid);
+            } else {
+                let expected = &bytes[places(&range)];
+                prop_assert!(read.unwrap().concat() == expected);
+            }
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_size_of_the_object_saves_a_hopeless_question() {
+    let (cache, store, _) = cache(&[("a", object(10))], MIB, FaultPlan::none()).await;
+    let error = cache
+        .read(&Path::from("a"), Some(10), 5..11)
+        .await
+        .unwrap_err();
+    assert_eq!((error.kind(), gets(&store)), (StoreErrorKind::Invalid, 0));
+    assert!(
+        cache
+            .read(&Path::from("a"), Some(10), 3..3)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_readers_make_one_get() {
+    let bytes = object(4 * MIB);
+    let (cache, store, _) = cache(&[("a", bytes.clone())], 64 * MIB, FaultPlan::healthy()).await;
+    let path = Path::from("a");
+    let reads = join_all((0..50).map(|start| cache.read(&path, None, start..start + 100))).await;
+    for (start, pieces) in reads.into_iter().enumerate() {
+        assert_eq!(pieces.unwrap().concat(), bytes[start..start + 100]);
+    }
+    assert_eq!((gets(&store), under_way(&cache)), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_get_fails_all_who_wait_and_is_not_kept() {
+    let plan = FaultPlan {
+        throttled_rate: 1.0,
+        ..FaultPlan::healthy()
+    };
+    let (cache, store, faults) = cache(&[("a", object(100))], MIB, plan).await;
+    let path = Path::from("a");
+    let reads = join_all((0..10).map(|_| cache.read(&path, None, 0..10))).await;
+    for read in reads {
+        assert_eq!(read.unwrap_err().kind(), StoreErrorKind::Throttled);
+    }
+    let failed = gets(&store);
+    assert!(failed < 30, "one request and its retries: {failed}");
+    assert_eq!(under_way(&cache), 0);
+    faults.set_plan(FaultPlan::healthy());
+    assert!(cache.read(&path, None, 0..10).await.is_ok());
+    assert_eq!(gets(&store), failed + 1);
+    let missing = cache.read(&Path::from("b"), None, 0..10).await.unwrap_err();
+    assert_eq!(missing.kind(), StoreErrorKind::NotFound);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_get_lives_as_long_as_someone_waits_for_it() {
+    let plan = FaultPlan {
+        latency_median: Duration::from_millis(100),
+        ..FaultPlan::none()
+    };
+    let (cache, store, _) = cache(&[("a", object(100))], MIB, plan).await;
+    let path = Path::from("a");
+    let give_up = Duration::from_millis(50);
+    let impatient = || tokio::time::timeout(give_up, cache.read(&path, None, 0..10));
+    // The first reader started the GET and leaves; the others still get it.
+    let (first, second, third) = tokio::join!(
+        impatient(),
+        cache.read(&path, None, 0..10),
+        cache.read(&path, None, 1..11)
+    );
+    assert!(first.is_err());
+    assert_eq!(
+        (
+            second.unwrap().concat().len(),
+            third.unwrap().concat().len()
+        ),
+        (10, 10)
+    );
+    assert_eq!((gets(&store), under_way(&cache)), (1, 0));
+
+    // Everyone leaves: nothing stays behind, and the next reader starts over.
+    let path = Path::from("b");
+    store
+        .put_create(&path, vec![object(100)], Caller::Produce)
+        .await
+        .unwrap();
+    let impatient = || tokio::time::timeout(give_up, cache.read(&path, None, 0..10));
+    let (first, second) = tokio::join!(impatient(), impatient());
+    assert!(first.is_err() && second.is_err());
+    assert_eq!((gets(&store), under_way(&cache)), (2, 0));
+    assert!(cache.read(&path, None, 0..10).await.is_ok());
+    assert_eq!(gets(&store), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_short_body_is_never_kept() {
+    let plan = FaultPlan {
+        short_get_rate: 0.5,
+        ..FaultPlan::healthy()
+    };
+    let names: Vec<_> = (0..40).map(|number| format!("{number}")).collect();
+    let bytes = object(5_000);
+    let objects: Vec<_> = names
+        .iter()
+        .map(|name| (name.as_str(), bytes.clone()))
+        .collect();
+    let (cache, _, faults) = cache(&objects, MIB, plan).await;
+    for name in &names {
+        let pieces = cache
+            .read(&Path::from(name.as_str()), None, 0..5_000)
+            .await
+            .unwrap();
+        assert_eq!(pieces.concat(), bytes);
+    }
+    assert!(faults.fates()[&Fate::ShortGet] > 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_capacity_is_kept_and_what_is_read_often_stays() {
+    let names: Vec<_> = (0..12).map(|number| format!("{number}")).collect();
+    let bytes = object(MIB);
+    let objects: Vec<_> = names
+        .iter()
+        .map(|name| (name.as_str(), bytes.clone()))
+        .collect();
+    let (cache, store, _) = cache(&objects, 4 * MIB, FaultPlan::none()).await;
+    for name in &names {
+        for often in [name.as_str(), "0"] {
+            cache.read(&Path::from(often), None, 0..10).await.unwrap();
+        }
+        assert!(cache.stats().used_bytes <= 4 * MIB);
+    }
+    assert_eq!(gets(&store), 12, "the first one was never fetched again");
+}

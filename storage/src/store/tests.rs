@@ -1,0 +1,35 @@
+//! The whole stack over a store that goes wrong, in paused time.
+
+mod create;
+mod layers;
+mod open;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use object_store::memory::InMemory;
+use object_store::path::Path;
+
+use super::fault::{FaultPlan, FaultStore};
+use super::{Store, StoreOptions};
+
+/// A memory store that goes wrong as `plan` says, and the polite stack over it.
+fn faulty(plan: FaultPlan, options: &StoreOptions, seed: u64) -> (FaultStore, Store) {
+    let faults = FaultStore::new(Arc::new(InMemory::new()), plan, seed);
+    let store = Store::new(
+        Arc::new(faults.clone()),
+        &Path::from("prefix"),
+        options,
+        seed,
+    );
+    (faults, store)
+}
+
+fn bytes(text: &str) -> Vec<Bytes> {
+    vec![Bytes::copy_from_slice(text.as_bytes())]
+}
+
+fn ms(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds)
+}
