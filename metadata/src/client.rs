@@ -19,7 +19,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use floe_protocol::types::{Offset, PartitionIndex, TimestampMs, TopicId, TopicPartition};
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use floe_storage::latest;
+use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::api::{
     CommitError, CommitReply, CommitRequest, Extent, LookUp, NewTopic, PartitionBounds,
@@ -81,21 +82,21 @@ pub(crate) type Answer<T> = oneshot::Sender<Result<T, RequestError>>;
 #[derive(Clone, Debug)]
 pub struct Client {
     calls: mpsc::Sender<Call>,
-    owner: watch::Receiver<Owner>,
+    owner: latest::Reader<Owner>,
 }
 
 /// The service's end of all clients.
 #[derive(Debug)]
 pub(crate) struct ClientsEnd {
     pub(crate) calls: mpsc::Receiver<Call>,
-    pub(crate) owner: watch::Sender<Owner>,
+    pub(crate) owner: latest::Writer<Owner>,
 }
 
 impl Client {
     /// A client in the service's own process, and the service's end of it.
     pub(crate) fn in_process() -> (Self, ClientsEnd) {
         let (calls, calls_end) = mpsc::channel(CALLS_WAITING_MAX);
-        let (owner_end, owner) = watch::channel(Owner::Absent);
+        let (owner_end, owner) = latest::channel(Owner::Absent);
         (
             Self { calls, owner },
             ClientsEnd {
@@ -108,7 +109,7 @@ impl Client {
     /// Who answers calls at this moment.
     #[must_use]
     pub fn owner(&self) -> Owner {
-        *self.owner.borrow()
+        self.owner.get()
     }
 
     /// Waits until somebody answers calls; returns at once while somebody does. Cancel-safe.
@@ -120,14 +121,10 @@ impl Client {
     }
 
     async fn ready_term(&self) -> Result<u64, Stopped> {
-        let mut owner = self.owner.clone();
-        let seen = owner
-            .wait_for(|owner| *owner != Owner::Absent)
-            .await
-            .map_err(|_| Stopped)?;
-        match *seen {
-            Owner::Ready { term } => Ok(term),
-            Owner::Absent | Owner::Stopped => Err(Stopped),
+        let seen = self.owner.wait_for(|owner| *owner != Owner::Absent).await;
+        match seen {
+            Some(Owner::Ready { term }) => Ok(term),
+            Some(Owner::Absent | Owner::Stopped) | None => Err(Stopped),
         }
     }
 

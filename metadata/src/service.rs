@@ -15,9 +15,9 @@ use std::time::Duration;
 
 use floe_storage::clock::Clock;
 use floe_storage::key::{self, Lineage};
+use floe_storage::latest;
 use floe_storage::store::{Store, StoreUrl};
 use floe_storage::tasks::Tasks;
-use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -143,7 +143,7 @@ pub struct Service {
     client: Client,
     cluster: Cluster,
     stop: CancellationToken,
-    stopped: watch::Receiver<Option<StopReason>>,
+    stopped: latest::Reader<Option<StopReason>>,
     task: AbortHandle,
 }
 
@@ -164,12 +164,12 @@ impl Service {
 
         let (client, clients) = Client::in_process();
         let stop = CancellationToken::new();
-        let (stopped_sender, stopped) = watch::channel(None);
+        let (stopped_sender, stopped) = latest::channel(None);
         let owner_loop = OwnerLoop::new(owner, clients, stop.clone());
         let task = tasks.spawn(async move {
             let reason = owner_loop.run(owned).await;
             tracing::info!(%reason, "metadata service stopped");
-            stopped_sender.send_replace(Some(reason));
+            stopped_sender.set(Some(reason));
         });
         Ok(Self {
             client,
@@ -194,12 +194,8 @@ impl Service {
 
     /// Waits until the service has stopped for good, asked or not. Cancel-safe.
     pub async fn stopped(&self) -> StopReason {
-        let mut stopped = self.stopped.clone();
-        let reason = stopped.wait_for(Option::is_some).await;
-        reason
-            .ok()
-            .and_then(|reason| reason.clone())
-            .unwrap_or(StopReason::Broken)
+        let reason = self.stopped.wait_for(Option::is_some).await;
+        reason.flatten().unwrap_or(StopReason::Broken)
     }
 
     /// Answers what it has taken, lets go of the engine and leaves the mark that lets a successor begin

@@ -4,6 +4,7 @@ pub mod cache;
 pub mod clock;
 pub mod error;
 pub mod key;
+pub mod latest;
 pub mod segment;
 pub mod store;
 pub mod tasks;

@@ -1,5 +1,5 @@
 //! Many seeds of the simulation. `FLOE_TEST_SEEDS` says how many (2,000 by default), `FLOE_TEST_SEED`
-//! runs one alone and prints what came of it.
+//! runs one alone and prints its log and what came of it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
@@ -28,6 +28,8 @@ fn verdict(seed: u64) -> Report {
 #[test]
 fn no_seed_breaks_a_promise() {
     if let Some(seed) = config::seed() {
+        let log = tracing_subscriber::fmt().without_time().with_ansi(false);
+        log.with_max_level(tracing::Level::DEBUG).with_test_writer().init();
         let report = verdict(seed);
         println!("seed {seed}: {report:#?}");
         assert!(report.broken.is_empty(), "seed {seed} breaks promises");

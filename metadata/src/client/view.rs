@@ -13,8 +13,8 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use floe_protocol::types::{LeaderEpoch, Offset, TopicId, TopicPartition};
+use floe_storage::latest;
 use floe_storage::tasks::Tasks;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use self::interest::Interests;
@@ -39,7 +39,7 @@ pub struct View {
     picture: RwLock<Picture>,
     interests: Interests,
     /// `None` until the first snapshot. Sent after the picture has changed.
-    revision: watch::Sender<Option<Revision>>,
+    revision: latest::Writer<Option<Revision>>,
 }
 
 impl View {
@@ -61,14 +61,14 @@ impl View {
         Self {
             picture: RwLock::new(Picture::new(resident_extents_max)),
             interests: Interests::default(),
-            revision: watch::Sender::new(None),
+            revision: latest::channel(None).0,
         }
     }
 
     /// Whether there has been a snapshot.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.revision.borrow().is_some()
+        self.revision.get().is_some()
     }
 
     /// Waits for the first snapshot. Cancel-safe.
@@ -79,7 +79,7 @@ impl View {
     /// The picture shows everything up to and including this revision; 0 before the first snapshot.
     #[must_use]
     pub fn revision(&self) -> Revision {
-        self.revision.borrow().unwrap_or(0)
+        self.revision.get().unwrap_or(0)
     }
 
     /// Waits until the picture shows `revision`. Cancel-safe; bound it with a timeout, since it lasts
@@ -88,10 +88,10 @@ impl View {
         self.wait(|shown| shown >= revision).await;
     }
 
-    async fn wait(&self, mut enough: impl FnMut(Revision) -> bool) {
-        let mut shown = self.revision.subscribe();
-        // The sender lives in `self`, so the channel cannot close during the call.
-        drop(shown.wait_for(|shown| shown.is_some_and(&mut enough)).await);
+    async fn wait(&self, enough: impl Fn(Revision) -> bool) {
+        let shown = self.revision.reader();
+        // The writer lives in `self`, so the series cannot end during the call.
+        shown.wait_for(|shown| shown.is_some_and(&enough)).await;
     }
 
     /// The topic called `name`.
@@ -183,7 +183,7 @@ impl View {
     fn replace(&self, snapshot: &Snapshot) -> bool {
         if self
             .revision
-            .borrow()
+            .get()
             .is_some_and(|shown| snapshot.revision < shown)
         {
             return false;
@@ -196,7 +196,7 @@ impl View {
     }
 
     fn show(&self, revision: Revision) {
-        self.revision.send_replace(Some(revision));
+        self.revision.set(Some(revision));
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Picture> {

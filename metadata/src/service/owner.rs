@@ -194,7 +194,7 @@ impl OwnerLoop {
         let term = self.term;
         self.clients
             .owner
-            .send_replace(client::Owner::Ready { term });
+            .set(client::Owner::Ready { term });
     }
 
     pub(super) async fn run(mut self, first: Owned) -> StopReason {
@@ -221,7 +221,7 @@ impl OwnerLoop {
                 Err(reason) => break reason,
             }
         };
-        self.clients.owner.send_replace(client::Owner::Stopped);
+        self.clients.owner.set(client::Owner::Stopped);
         reason
     }
 
@@ -242,7 +242,7 @@ impl OwnerLoop {
         let end = sequencer.run(&mut self.clients.calls, &self.stop).await;
         // First nobody owns, then all who wait learn that their outcome is unknown: a lane that starts
         // again must not find the term that just ended.
-        self.clients.owner.send_replace(client::Owner::Absent);
+        self.clients.owner.set(client::Owner::Absent);
         drop(sequencer);
         while self.clients.calls.try_recv().is_ok() {}
         (end, session)

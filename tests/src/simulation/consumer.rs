@@ -21,8 +21,8 @@ use tokio::time::sleep;
 
 use super::observed::Observed;
 use super::topics::Topics;
-use super::world::Agents;
 use super::wire::{Closed, Link, any_version};
+use super::world::Agents;
 use crate::history::{Id, Read, Seen};
 
 /// More than any record batch of a simulated producer takes when decompressed.
@@ -44,9 +44,20 @@ impl Consumer {
     /// A consumer at the start of every partition.
     #[must_use]
     pub fn new(random: StdRng, history: Arc<Mutex<Observed>>, topics: Arc<Topics>) -> Self {
-        let positions = topics.partitions().iter().map(|partition| (*partition, 0)).collect();
+        let positions = topics
+            .partitions()
+            .iter()
+            .map(|partition| (*partition, 0))
+            .collect();
         let (passes, high_watermarks) = Default::default();
-        Self { random, history, topics, positions, passes, high_watermarks }
+        Self {
+            random,
+            history,
+            topics,
+            positions,
+            passes,
+            high_watermarks,
+        }
     }
 
     /// Hands over what it read; a pass promised to reach the end in `ends`, if there is one.
@@ -74,14 +85,13 @@ impl Consumer {
     }
 
     /// Consumes until every partition is read up to `ends`.
-    pub async fn run_until(
-        &mut self,
-        agents: &Agents,
-        ends: &BTreeMap<TopicPartition, Offset>,
-    ) {
+    pub async fn run_until(&mut self, agents: &Agents, ends: &BTreeMap<TopicPartition, Offset>) {
         let (broker, dead, id) = agents.connect(&mut self.random).await;
         let mut link = Link::new(&broker, dead, id);
-        while ends.iter().any(|(partition, end)| self.positions.get(partition) < Some(end)) {
+        while ends
+            .iter()
+            .any(|(partition, end)| self.positions.get(partition) < Some(end))
+        {
             if self.poll(&mut link, 13).await.is_err() {
                 sleep(Duration::from_millis(20)).await;
                 let (broker, dead, id) = agents.connect(&mut self.random).await;
@@ -100,7 +110,10 @@ impl Consumer {
                 partition_max_bytes,
                 ..Default::default()
             };
-            match topics.last_mut().filter(|topic| TopicId(topic.topic_id) == partition.topic) {
+            match topics
+                .last_mut()
+                .filter(|topic| TopicId(topic.topic_id) == partition.topic)
+            {
                 Some(topic) => topic.partitions.push(wanted),
                 None => topics.push(FetchTopic {
                     topic: self.topics.name(partition.topic),
@@ -121,7 +134,11 @@ impl Consumer {
     }
 
     fn take(&mut self, answer: &FetchResponse) -> Result<(), Closed> {
-        let mut outcome = if answer.error_code == 0 { Ok(()) } else { Err(Closed) };
+        let mut outcome = if answer.error_code == 0 {
+            Ok(())
+        } else {
+            Err(Closed)
+        };
         for topic in &answer.responses {
             let id = match TopicId(topic.topic_id) {
                 id if id.is_zero() => self.topics.id(&topic.topic),
@@ -143,7 +160,10 @@ impl Consumer {
     fn take_partition(&mut self, at: TopicPartition, data: &PartitionData) {
         let seen = self.high_watermarks.entry(at).or_default();
         if data.high_watermark < *seen {
-            let what = format!("{at}: high watermark fell from {seen} to {}", data.high_watermark);
+            let what = format!(
+                "{at}: high watermark fell from {seen} to {}",
+                data.high_watermark
+            );
             self.history.lock().expect("not poisoned").violation(what);
         }
         *seen = data.high_watermark.max(*seen);
@@ -156,10 +176,16 @@ impl Consumer {
             let mut history = self.history.lock().expect("not poisoned");
             if offset >= data.high_watermark {
                 let end = data.high_watermark;
-                history.violation(format!("{at}: read {offset}, past the high watermark {end}"));
+                history.violation(format!(
+                    "{at}: read {offset}, past the high watermark {end}"
+                ));
             }
             drop(history);
-            self.passes.entry(at).or_default().records.push(Seen { offset, id });
+            self.passes
+                .entry(at)
+                .or_default()
+                .records
+                .push(Seen { offset, id });
             *position = offset + 1;
         }
     }
@@ -193,7 +219,9 @@ impl Consumer {
 
 fn acknowledged_ends(observed: &Observed) -> BTreeMap<TopicPartition, Offset> {
     let partitions = observed.partitions.iter();
-    partitions.map(|(partition, history)| (*partition, history.end_to_read(0))).collect()
+    partitions
+        .map(|(partition, history)| (*partition, history.end_to_read(0)))
+        .collect()
 }
 
 /// The log end of each partition, where the agent could say it.
@@ -206,16 +234,22 @@ pub async fn ends(
     topics: &Topics,
 ) -> Result<BTreeMap<TopicPartition, Offset>, Closed> {
     const LATEST: i64 = -1;
-    let asked = topics.partitions().iter().map(|partition| ListOffsetsTopic {
-        name: topics.name(partition.topic),
-        partitions: vec![ListOffsetsPartition {
-            partition_index: partition.partition,
-            timestamp: LATEST,
-            ..Default::default()
-        }],
-    });
-    let request =
-        ListOffsetsRequest { replica_id: -1, topics: asked.collect(), ..Default::default() };
+    let asked = topics
+        .partitions()
+        .iter()
+        .map(|partition| ListOffsetsTopic {
+            name: topics.name(partition.topic),
+            partitions: vec![ListOffsetsPartition {
+                partition_index: partition.partition,
+                timestamp: LATEST,
+                ..Default::default()
+            }],
+        });
+    let request = ListOffsetsRequest {
+        replica_id: -1,
+        topics: asked.collect(),
+        ..Default::default()
+    };
     let answer = link.call(version, &request).await?;
     let mut ends = BTreeMap::new();
     for topic in &answer.topics {
@@ -238,7 +272,10 @@ fn records(bytes: &Bytes) -> Vec<(Offset, Option<Id>)> {
         let batch = rest.split_to(header.size_bytes());
         for record in RecordIter::new(&batch, DECOMPRESSED_BYTES_MAX).expect("a batch") {
             let record = record.expect("a record as it was sent");
-            records.push((record.offset, record.value.as_deref().and_then(Id::of_value)));
+            records.push((
+                record.offset,
+                record.value.as_deref().and_then(Id::of_value),
+            ));
         }
     }
     records

@@ -28,14 +28,20 @@ impl Observed {
         if let Some(before @ Outcome::Acked(_)) = history.sent.get(&id).copied()
             && before != outcome
         {
-            self.violations.push(format!("{partition}: {id:?} was {before:?}, then {outcome:?}"));
+            self.violations.push(format!(
+                "{partition}: {id:?} was {before:?}, then {outcome:?}"
+            ));
         }
         history.settle(id, outcome);
     }
 
     /// Notes what a reader was given.
     pub fn read(&mut self, partition: TopicPartition, read: Read) {
-        self.partitions.entry(partition).or_default().reads.push(read);
+        self.partitions
+            .entry(partition)
+            .or_default()
+            .reads
+            .push(read);
     }
 
     /// Notes a broken promise.
@@ -49,7 +55,11 @@ impl Observed {
         let mut broken = self.violations.clone();
         for (partition, history) in &self.partitions {
             let anomalies = checker::check(history).anomalies;
-            broken.extend(anomalies.iter().map(|anomaly| format!("{partition}: {anomaly:?}")));
+            broken.extend(
+                anomalies
+                    .iter()
+                    .map(|anomaly| format!("{partition}: {anomaly:?}")),
+            );
         }
         broken
     }
@@ -57,8 +67,17 @@ impl Observed {
     /// Records acknowledged, and records of unknown outcome.
     #[must_use]
     pub fn counts(&self) -> (usize, usize) {
-        let outcomes = || self.partitions.values().flat_map(|history| history.sent.values());
-        let unknown = outcomes().filter(|outcome| **outcome == Outcome::Unknown).count();
-        (self.partitions.values().map(PartitionHistory::acked).sum(), unknown)
+        let outcomes = || {
+            self.partitions
+                .values()
+                .flat_map(|history| history.sent.values())
+        };
+        let unknown = outcomes()
+            .filter(|outcome| **outcome == Outcome::Unknown)
+            .count();
+        (
+            self.partitions.values().map(PartitionHistory::acked).sum(),
+            unknown,
+        )
     }
 }

@@ -52,10 +52,15 @@ impl Plan {
     /// Draws a run.
     #[must_use]
     pub fn draw(random: &mut StdRng) -> Self {
-        let topics = (0..random.random_range(1..=2)).map(|_| random.random_range(1..=3)).collect();
-        let producers =
-            (0..random.random_range(1..=3)).map(|id| producer(id, random)).collect();
-        let lives = (0..random.random_range(1..=4)).map(|_| life(random)).collect();
+        let topics = (0..random.random_range(1..=2))
+            .map(|_| random.random_range(1..=3))
+            .collect();
+        let producers = (0..random.random_range(1..=3))
+            .map(|id| producer(id, random))
+            .collect();
+        let lives = (0..random.random_range(1..=4))
+            .map(|_| life(random))
+            .collect();
         Self {
             topics,
             producers,
@@ -90,7 +95,12 @@ fn producer(id: u32, random: &mut StdRng) -> ProducerPlan {
         pause: pick(random, &[2, 20, 100].map(Duration::from_millis)),
         compression: pick(
             random,
-            &[Compression::None, Compression::None, Compression::Lz4, Compression::Zstd],
+            &[
+                Compression::None,
+                Compression::None,
+                Compression::Lz4,
+                Compression::Zstd,
+            ],
         ),
         timeout: pick(random, &[1, 5, 30].map(Duration::from_secs)),
     }
@@ -101,14 +111,21 @@ fn rule(random: &mut StdRng) -> FlushRule {
     FlushRule {
         segment_bytes: pick(random, &[1, 200, 4 << 10, base.segment_bytes]),
         segment_batches: pick(random, &[1, 3, base.segment_batches]),
-        linger: pick(random, &[Duration::ZERO, base.linger, Duration::from_secs(1)]),
+        linger: pick(
+            random,
+            &[Duration::ZERO, base.linger, Duration::from_secs(1)],
+        ),
         ..base
     }
 }
 
 fn life(random: &mut StdRng) -> Life {
     let is_harsh = random.random_ratio(1, 2);
-    let store = if is_harsh { FaultPlan::harsh() } else { FaultPlan::healthy() };
+    let store = if is_harsh {
+        FaultPlan::harsh()
+    } else {
+        FaultPlan::healthy()
+    };
     let store = FaultPlan {
         latency_median: pick(random, &[0, 2, 30, 200].map(Duration::from_millis)),
         late_max: pick(random, &[1, 30].map(Duration::from_secs)),
@@ -122,5 +139,10 @@ fn life(random: &mut StdRng) -> Life {
         failed_read: rate(random),
         failed_acquisition: pick(random, &[0.0, 0.3]),
     };
-    Life { lasts: millis(random, 50..6_000), pause: millis(random, 0..2_000), store, engine }
+    Life {
+        lasts: millis(random, 50..6_000),
+        pause: millis(random, 0..2_000),
+        store,
+        engine,
+    }
 }

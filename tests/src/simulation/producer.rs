@@ -27,8 +27,8 @@ use tokio::time::sleep;
 
 use super::observed::Observed;
 use super::topics::Topics;
-use super::world::Agents;
 use super::wire::{Closed, Link, any_version};
+use super::world::Agents;
 use crate::history::{Id, Outcome};
 
 /// Requests in flight on one connection, as stock clients do by default.
@@ -100,9 +100,21 @@ impl Producer {
         history: Arc<Mutex<Observed>>,
         topics: Arc<Topics>,
     ) -> Self {
-        let lines = topics.partitions().iter().map(|_| Line::default()).collect();
+        let lines = topics
+            .partitions()
+            .iter()
+            .map(|_| Line::default())
+            .collect();
         let name = plan.id;
-        Self { plan, random, history, topics, identity: None, name, lines }
+        Self {
+            plan,
+            random,
+            history,
+            topics,
+            identity: None,
+            name,
+            lines,
+        }
     }
 
     /// Whether everything it sent is settled.
@@ -135,10 +147,13 @@ impl Producer {
         if self.plan.idempotent && self.identity.is_none() {
             self.identity = Some(self.init(link).await?);
         }
-        let version = any_version(ApiKey::Produce, &mut self.random);
+        let version = self.produce_version();
         let mut flights: VecDeque<Flight> = VecDeque::new();
-        let again: Vec<Batch> =
-            self.lines.iter().flat_map(|line| line.unacked.iter().cloned()).collect();
+        let again: Vec<Batch> = self
+            .lines
+            .iter()
+            .flat_map(|line| line.unacked.iter().cloned())
+            .collect();
         for batch in again {
             self.make_room(&mut flights).await?;
             flights.push_back(self.send(link, version, vec![batch]).await);
@@ -158,10 +173,19 @@ impl Producer {
         }
     }
 
+    fn produce_version(&mut self) -> i16 {
+        /// The first version that may bring zstd (KIP-110).
+        const ZSTD: i16 = 7;
+        let version = any_version(ApiKey::Produce, &mut self.random);
+        if self.plan.compression == Compression::Zstd { version.max(ZSTD) } else { version }
+    }
+
     async fn init(&mut self, link: &mut Link) -> Result<(ProducerId, ProducerEpoch), Closed> {
         let version = any_version(ApiKey::InitProducerId, &mut self.random);
-        let request =
-            InitProducerIdRequest { transaction_timeout_ms: 60_000, ..Default::default() };
+        let request = InitProducerIdRequest {
+            transaction_timeout_ms: 60_000,
+            ..Default::default()
+        };
         let answer = link.call(version, &request).await?;
         if answer.error_code != 0 {
             return Err(Closed);
@@ -173,7 +197,9 @@ impl Producer {
         let partitions = self.lines.len();
         let first = self.random.random_range(0..partitions);
         let count = self.random.random_range(1..=partitions.min(3));
-        (0..count).map(|step| self.next_batch((first + step) % partitions)).collect()
+        (0..count)
+            .map(|step| self.next_batch((first + step) % partitions))
+            .collect()
     }
 
     fn next_batch(&mut self, at: usize) -> Batch {
@@ -183,7 +209,10 @@ impl Producer {
         let line = &mut self.lines[at];
         let values: Vec<Id> = (line.next_number..)
             .take(usize::try_from(count).expect("a small number"))
-            .map(|number| Id { producer: name, number })
+            .map(|number| Id {
+                producer: name,
+                number,
+            })
             .collect();
         line.next_number += u64::from(count);
         let mut builder = BatchBuilder::new(self.plan.compression);
@@ -194,7 +223,11 @@ impl Producer {
         for value in &values {
             builder.append(1_000, None, Some(&value.value(0)));
         }
-        let batch = Batch { partition, values, bytes: builder.build().expect("a batch") };
+        let batch = Batch {
+            partition,
+            values,
+            bytes: builder.build().expect("a batch"),
+        };
         let mut history = self.history.lock().expect("not poisoned");
         for value in &batch.values {
             history.sending(partition, *value);
@@ -224,11 +257,18 @@ impl Producer {
             ..Default::default()
         };
         let answer = link.send(version, &request).await;
-        Flight { batches, answer: Box::pin(answer) }
+        Flight {
+            batches,
+            answer: Box::pin(answer),
+        }
     }
 
     async fn make_room(&mut self, flights: &mut VecDeque<Flight>) -> Result<(), Closed> {
-        let room = if self.plan.idempotent { IN_FLIGHT_MAX } else { 1 };
+        let room = if self.plan.idempotent {
+            IN_FLIGHT_MAX
+        } else {
+            1
+        };
         while flights.len() >= room {
             self.land(flights).await?;
         }
@@ -238,7 +278,9 @@ impl Producer {
     /// Takes the oldest answer. After a failure the later ones are taken too, so that what is known to
     /// be written is not sent again for nothing; then the connection is given up.
     async fn land(&mut self, flights: &mut VecDeque<Flight>) -> Result<(), Closed> {
-        let Some(flight) = flights.pop_front() else { return Ok(()) };
+        let Some(flight) = flights.pop_front() else {
+            return Ok(());
+        };
         let answer = flight.answer.await?;
         let is_whole = self.settle(&flight.batches, &answer);
         if is_whole {
@@ -259,7 +301,11 @@ impl Producer {
             .flat_map(|topic| &topic.partition_responses)
             .map(|partition| (partition.error_code, partition.base_offset))
             .collect();
-        assert_eq!(results.len(), batches.len(), "one answer per batch, in the order of request");
+        assert_eq!(
+            results.len(),
+            batches.len(),
+            "one answer per batch, in the order of request"
+        );
         let mut is_whole = true;
         for (batch, (error, base_offset)) in batches.iter().zip(results) {
             if error == 0 {
@@ -315,7 +361,10 @@ impl Producer {
                 history.settled(batch.partition, *value, Outcome::Failed);
             }
         } else if error != ErrorCode::RequestTimedOut.code() {
-            history.violation(format!("{}: plain batch refused with {error}", batch.partition));
+            history.violation(format!(
+                "{}: plain batch refused with {error}",
+                batch.partition
+            ));
         }
         drop(history);
         self.rename();
@@ -329,7 +378,11 @@ impl Producer {
     }
 
     fn line_mut(&mut self, partition: TopicPartition) -> &mut Line {
-        let at = self.topics.partitions().iter().position(|other| *other == partition);
+        let at = self
+            .topics
+            .partitions()
+            .iter()
+            .position(|other| *other == partition);
         &mut self.lines[at.expect("a known partition")]
     }
 }

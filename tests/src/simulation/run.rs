@@ -87,7 +87,9 @@ async fn simulate(seed: u64) -> Report {
     world.start_surely().await;
     world.kill_but(1);
     world.agents.draining.store(true, Ordering::Relaxed);
-    let finished = timeout(RECOVERY, async { while producers.join_next().await.is_some() {} });
+    let finished = timeout(RECOVERY, async {
+        while producers.join_next().await.is_some() {}
+    });
     if finished.await.is_err() {
         let what = format!("producers did not finish within {RECOVERY:?} of calm");
         observed.lock().expect("not poisoned").violation(what);
@@ -130,7 +132,10 @@ async fn create_topics(world: &mut World, partitions: &[i32]) -> Topics {
             }],
             ..Default::default()
         };
-        let answer = link.call(7, &request).await.expect("a healthy agent answers");
+        let answer = link
+            .call(7, &request)
+            .await
+            .expect("a healthy agent answers");
         let created = answer.topics.first().expect("one answer per topic");
         assert_eq!(created.error_code, 0, "{created:?}");
         topics.add(name.into(), TopicId(created.topic_id), *partitions);
@@ -143,12 +148,17 @@ async fn final_read(world: &mut World, topics: &Arc<Topics>, observed: &Arc<Mute
     let mut random = world.fork();
     let (broker, dead, id) = world.agents.connect(&mut random).await;
     let mut link = Link::new(&broker, dead, id);
-    let log_ends = ends(&mut link, 5, topics).await.expect("a healthy agent answers");
+    let log_ends = ends(&mut link, 5, topics)
+        .await
+        .expect("a healthy agent answers");
     let promised: BTreeMap<TopicPartition, Offset> = {
         let observed = observed.lock().expect("not poisoned");
         let end = |(partition, end): (&TopicPartition, &Offset)| {
             let history = observed.partitions.get(partition);
-            (*partition, history.map_or(*end, |history| history.end_to_read(*end)))
+            (
+                *partition,
+                history.map_or(*end, |history| history.end_to_read(*end)),
+            )
         };
         log_ends.iter().map(end).collect()
     };

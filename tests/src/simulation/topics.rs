@@ -14,7 +14,8 @@ impl Topics {
     /// Adds a topic.
     pub fn add(&mut self, name: Str, id: TopicId, partitions: i32) {
         self.topics.push((name, id));
-        self.partitions.extend((0..partitions).map(|index| TopicPartition::new(id, index)));
+        self.partitions
+            .extend((0..partitions).map(|index| TopicPartition::new(id, index)));
     }
 
     /// All partitions of all topics.

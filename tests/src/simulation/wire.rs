@@ -34,7 +34,11 @@ impl Link {
     /// Connects to a process that dies with `dead`.
     #[must_use]
     pub fn new(broker: &Arc<Broker>, dead: CancellationToken, id: u64) -> Self {
-        Self { loopback: Loopback::connect(broker, id), dead, next_correlation_id: 0 }
+        Self {
+            loopback: Loopback::connect(broker, id),
+            dead,
+            next_correlation_id: 0,
+        }
     }
 
     /// Sends a request; when this resolves it has taken effect in its turn. The answer comes later.
@@ -46,11 +50,18 @@ impl Link {
         let correlation_id = self.next_correlation_id;
         self.next_correlation_id = correlation_id.wrapping_add(1);
         let frame = encode(correlation_id, version, request);
-        let taken = self.dead.run_until_cancelled(self.loopback.send(frame)).await;
+        let taken = self
+            .dead
+            .run_until_cancelled(self.loopback.send(frame))
+            .await;
         let dead = self.dead.clone();
         async move {
             let answer = taken.ok_or(Closed)?;
-            let chunks = dead.run_until_cancelled(answer).await.flatten().ok_or(Closed)?;
+            let chunks = dead
+                .run_until_cancelled(answer)
+                .await
+                .flatten()
+                .ok_or(Closed)?;
             Ok(decode::<R>(correlation_id, version, &chunks))
         }
     }
@@ -76,8 +87,12 @@ fn encode<R: Request>(correlation_id: i32, version: i16, request: &R) -> Bytes {
         client_id: Some("simulation".into()),
     };
     let mut encoder = Encoder::new();
-    header.encode(&mut encoder).expect("a header can be written");
-    request.encode(&mut encoder, version).expect("a request can be written");
+    header
+        .encode(&mut encoder)
+        .expect("a header can be written");
+    request
+        .encode(&mut encoder, version)
+        .expect("a request can be written");
     encoder.into_body()
 }
 
@@ -86,7 +101,10 @@ fn decode<R: Request>(correlation_id: i32, version: i16, chunks: &[Bytes]) -> R:
     let budget = Budget::of_bytes(usize::MAX);
     let mut decoder = Decoder::new(frame, budget);
     let found = decode_response_header(&mut decoder, R::KEY, version).expect("a response header");
-    assert_eq!(found, correlation_id, "answers come in the order of requests");
+    assert_eq!(
+        found, correlation_id,
+        "answers come in the order of requests"
+    );
     R::Response::decode(&mut decoder, version).expect("a response of its version")
 }
 

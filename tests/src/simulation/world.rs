@@ -118,7 +118,11 @@ impl World {
     /// A world in which nothing has happened yet.
     #[must_use]
     pub fn new(plan: Plan, mut random: StdRng) -> Self {
-        let store = FaultStore::new(Arc::new(InMemory::new()), FaultPlan::none(), random.random());
+        let store = FaultStore::new(
+            Arc::new(InMemory::new()),
+            FaultPlan::none(),
+            random.random(),
+        );
         let engine = MemoryEngine::new(random.random(), Faults::none());
         Self {
             plan,
@@ -152,10 +156,16 @@ impl World {
             ended: CancellationToken::new(),
             stopping: CancellationToken::new(),
         };
-        let process = Process { tasks: lifetime.tasks.clone(), dead: CancellationToken::new() };
+        let process = Process {
+            tasks: lifetime.tasks.clone(),
+            dead: CancellationToken::new(),
+        };
         let parts = self.parts();
         match timeout(patience, assemble(parts, &lifetime)).await {
-            Ok(Ok(Assembled { broker, metadata: _ })) => {
+            Ok(Ok(Assembled {
+                broker,
+                metadata: _,
+            })) => {
                 let mut alive = self.agents.alive.lock().expect("not poisoned");
                 alive.push((broker, process.dead.clone()));
                 drop(alive);
@@ -190,14 +200,25 @@ impl World {
     }
 
     fn parts(&mut self) -> Parts {
-        let options = StoreOptions { jitter_seed: self.random.random(), ..StoreOptions::default() };
+        let options = StoreOptions {
+            jitter_seed: self.random.random(),
+            ..StoreOptions::default()
+        };
         let seed = self.random.random();
-        let store = Store::new(Arc::new(self.store.clone()), &Path::default(), &options, seed);
+        let store = Store::new(
+            Arc::new(self.store.clone()),
+            &Path::default(),
+            &options,
+            seed,
+        );
         let service = ServiceConfig {
             store,
             engine: EngineChoice::Memory(self.engine.clone()),
             exclusion: Exclusion::Ask(Arc::new(NobodyAnswers)),
-            owner: OwnerId { address: "127.0.0.1:9080".to_owned(), nonce: self.random.random() },
+            owner: OwnerId {
+                address: "127.0.0.1:9080".to_owned(),
+                nonce: self.random.random(),
+            },
             new_cluster: NewCluster {
                 lineage: self.random.random(),
                 id: self.random.random(),
