@@ -123,6 +123,8 @@ pub struct State {
     /// The counters as they were sealed last.
     sealed: Counters,
     writer: SegmentWriter,
+    /// Room to write a row in.
+    row: Vec<u8>,
 }
 
 impl State {
@@ -139,6 +141,7 @@ impl State {
             moved_heads: BTreeSet::new(),
             sealed: Counters::default(),
             writer: SegmentWriter::default(),
+            row: Vec::new(),
             config,
         }
     }

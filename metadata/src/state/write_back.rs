@@ -11,6 +11,7 @@
 //! makes the log of packed rows cheap. The share is such that what is older than half the bound is gone
 //! after another quarter; what reaches the bound is written whatever it costs.
 
+use bytes::Bytes;
 use floe_protocol::types::TopicPartition;
 
 use super::State;
@@ -131,7 +132,9 @@ impl State {
         if let Some(slot) = self.topics.slot_mut(key.slot) {
             slot.has_producer_rows = true;
             let partition = TopicPartition::new(slot.topic.id, key.partition);
-            writes.put(RowKey::producer(key.id, partition), producer::encode(state));
+            producer::encode(state, &mut self.row);
+            let row = Bytes::copy_from_slice(&self.row);
+            writes.put(RowKey::producer(key.id, partition), row);
             self.counters.has_row(key.id);
         }
     }

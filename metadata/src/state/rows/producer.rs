@@ -5,24 +5,24 @@ use crate::state::producer::{PastBatch, ProducerState, REMEMBERED};
 
 const VERSION: u8 = 1;
 
-pub(in crate::state) fn encode(state: &ProducerState) -> Vec<u8> {
-    let mut out = Vec::with_capacity(48);
+/// Writes the row to `out`, which is emptied first: there may be thousands in a group.
+pub(in crate::state) fn encode(state: &ProducerState, out: &mut Vec<u8>) {
+    out.clear();
     out.push(VERSION);
-    put_i64(&mut out, i64::from(state.epoch()));
-    put_i64(&mut out, i64::from(state.last_sequence()));
-    put_i64(&mut out, state.used_ms);
-    put_len(&mut out, state.len());
+    put_i64(out, i64::from(state.epoch()));
+    put_i64(out, i64::from(state.last_sequence()));
+    put_i64(out, state.used_ms);
+    put_len(out, state.len());
     let mut before = PastBatch {
         max_timestamp_ms: state.used_ms,
         ..PastBatch::default()
     };
     for batch in state.batches() {
-        put_delta(&mut out, batch.base_offset, before.base_offset);
-        put_delta(&mut out, batch.max_timestamp_ms, before.max_timestamp_ms);
-        put_u32(&mut out, batch.count);
+        put_delta(out, batch.base_offset, before.base_offset);
+        put_delta(out, batch.max_timestamp_ms, before.max_timestamp_ms);
+        put_u32(out, batch.count);
         before = batch;
     }
-    out
 }
 
 pub(in crate::state) fn decode(bytes: &[u8]) -> Result<ProducerState, RowError> {

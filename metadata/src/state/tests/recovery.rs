@@ -173,7 +173,7 @@ fn a_producer_row_that_the_replay_needs_must_be_there_and_fit() {
             ..Default::default()
         }],
     );
-    let other = Bytes::from(crate::state::rows::producer::encode(&other));
+    let other = Bytes::from(super::rows::encoded(&other));
     let contradiction = recovery().admit([(key.clone(), Some(other))]).unwrap_err();
     assert_eq!(contradiction, DamagedState::Contradiction(key));
     let mut cluster = cluster;
