@@ -12,6 +12,7 @@ pub mod frames;
 pub mod history;
 pub mod http;
 pub mod process;
+pub mod program;
 pub mod proxy;
 pub mod sandbox;
 pub mod say;

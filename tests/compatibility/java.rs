@@ -1,0 +1,241 @@
+//! Java: the client library and the console tools, 4.2 and 3.9.
+//!
+//! Maven copies the jars into cargo's target folder once; the test program runs from its source.
+
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use floe_tests::components::{missing, program_or_skip};
+use floe_tests::program::{Finished, Program, artifacts, made_once};
+
+use crate::{Broker, source, topic};
+
+const MAVEN_LIMIT: Duration = Duration::from_secs(600);
+
+/// One version of Kafka's jars.
+struct Kafka {
+    java: PathBuf,
+    class_path: String,
+    /// 4.x moved the console producer.
+    console_producer: &'static str,
+    api_versions: &'static str,
+}
+
+impl Kafka {
+    fn find(version: &str) -> Option<Kafka> {
+        // One Maven at a time: two would fill the same local repository.
+        static MAVEN: Mutex<()> = Mutex::new(());
+        let _turn = MAVEN.lock().unwrap_or_else(PoisonError::into_inner);
+        let java = program_or_skip("java", "java")?;
+        let maven = program_or_skip("java", "mvn")?;
+        let folder = artifacts(&format!("kafka-{version}"));
+        let project = source(&format!("java/kafka-{version}"));
+        let recipe = std::fs::read_to_string(project.join("pom.xml")).unwrap();
+        let made = made_once(&folder, &recipe, || {
+            let output = format!("-DoutputDirectory={}", folder.display());
+            Program::new(maven)
+                .args(["-q", "-B", "dependency:copy-dependencies", &output])
+                .folder(&project)
+                .limit(MAVEN_LIMIT)
+                .try_run()
+                .map(drop)
+        });
+        if let Err(why) = made {
+            missing(
+                "java",
+                &format!("Maven could not copy Kafka {version}: {why}"),
+            );
+            return None;
+        }
+        let is_old = version.starts_with('3');
+        Some(Kafka {
+            java,
+            class_path: format!("{}/*", folder.display()),
+            console_producer: if is_old {
+                "kafka.tools.ConsoleProducer"
+            } else {
+                "org.apache.kafka.tools.ConsoleProducer"
+            },
+            api_versions: if is_old {
+                "kafka.admin.BrokerApiVersionsCommand"
+            } else {
+                "org.apache.kafka.tools.BrokerApiVersionsCommand"
+            },
+        })
+    }
+
+    fn class(&self, class: &str) -> Program {
+        Program::new(&self.java)
+            .args([
+                "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+                "-cp",
+                &self.class_path,
+            ])
+            .arg(class)
+    }
+
+    /// `kafka-topics.sh` with these arguments.
+    fn topics(&self, broker: &Broker, args: &[&str]) -> Finished {
+        let bootstrap = ["--bootstrap-server", &broker.bootstrap];
+        self.class("org.apache.kafka.tools.TopicCommand")
+            .args(bootstrap)
+            .args(args)
+            .run()
+    }
+}
+
+fn client_round_trip(version: &str) {
+    let Some(kafka) = Kafka::find(version) else {
+        return;
+    };
+    for broker in [Broker::on_folder(), Broker::on_s3()] {
+        let finished = kafka
+            .class(&source("java/RoundTrip.java").display().to_string())
+            .args([&broker.bootstrap, &topic("java")])
+            .run();
+        assert_eq!(finished.output.trim(), "OK", "{}", finished.errors);
+    }
+}
+
+fn console_tools(version: &str) {
+    let Some(kafka) = Kafka::find(version) else {
+        return;
+    };
+    let broker = Broker::on_folder();
+    let name = topic("console");
+    // What most guides say: the store replicates, whatever is asked for.
+    let create = [
+        "--create",
+        "--topic",
+        &name,
+        "--partitions",
+        "3",
+        "--replication-factor",
+        "3",
+    ];
+    kafka.topics(&broker, &create);
+    assert!(
+        kafka
+            .topics(&broker, &["--list"])
+            .output
+            .lines()
+            .any(|line| line == name)
+    );
+    let described = kafka
+        .topics(&broker, &["--describe", "--topic", &name])
+        .output;
+    assert!(described.contains("PartitionCount: 3"), "{described}");
+    kafka.topics(&broker, &["--alter", "--topic", &name, "--partitions", "5"]);
+    let described = kafka
+        .topics(&broker, &["--describe", "--topic", &name])
+        .output;
+    assert!(described.contains("PartitionCount: 5"), "{described}");
+
+    console_round_trip(&kafka, &broker);
+
+    let offsets = kafka
+        .class("org.apache.kafka.tools.GetOffsetShell")
+        .args(["--bootstrap-server", &broker.bootstrap, "--topic", &name])
+        .run();
+    assert!(
+        offsets.output.contains(&format!("{name}:4:0")),
+        "{}",
+        offsets.output
+    );
+    let versions = kafka
+        .class(kafka.api_versions)
+        .args(["--bootstrap-server", &broker.bootstrap])
+        .run();
+    assert!(
+        versions.output.contains("Produce(0): "),
+        "{}",
+        versions.output
+    );
+    kafka.topics(&broker, &["--delete", "--topic", &name]);
+    assert!(!kafka.topics(&broker, &["--list"]).output.contains(&name));
+}
+
+/// The console producer into a topic that creates itself, and back with `--partition --offset`.
+fn console_round_trip(kafka: &Kafka, broker: &Broker) {
+    let name = topic("typed");
+    let lines: Vec<String> = (0..200).map(|n| format!("line {n}")).collect();
+    kafka
+        .class(kafka.console_producer)
+        .args(["--bootstrap-server", &broker.bootstrap, "--topic", &name])
+        .input(lines.join("\n") + "\n")
+        .run();
+    for (offset, first, count) in [("earliest", 0, "200"), ("150", 150, "50")] {
+        let read = kafka
+            .class("org.apache.kafka.tools.consumer.ConsoleConsumer")
+            .args(["--bootstrap-server", &broker.bootstrap, "--topic", &name])
+            .args([
+                "--partition",
+                "0",
+                "--offset",
+                offset,
+                "--max-messages",
+                count,
+            ])
+            .args(["--timeout-ms", "60000"])
+            .run();
+        let read: Vec<&str> = read.output.lines().collect();
+        assert_eq!(read, lines[first..], "from {offset}");
+    }
+}
+
+#[test]
+fn client_4_2() {
+    client_round_trip("4.2");
+}
+
+#[test]
+fn client_3_9() {
+    client_round_trip("3.9");
+}
+
+#[test]
+fn console_tools_4_2() {
+    console_tools("4.2");
+}
+
+#[test]
+fn console_tools_3_9() {
+    console_tools("3.9");
+}
+
+#[test]
+fn producer_performance() {
+    let Some(kafka) = Kafka::find("4.2") else {
+        return;
+    };
+    let broker = Broker::on_folder();
+    let name = topic("perf");
+    kafka.topics(
+        &broker,
+        &["--create", "--topic", &name, "--partitions", "16"],
+    );
+    let finished = kafka
+        .class("org.apache.kafka.tools.ProducerPerformance")
+        .args([
+            "--topic",
+            &name,
+            "--num-records",
+            "50000",
+            "--record-size",
+            "1024",
+        ])
+        .args(["--throughput", "-1", "--producer-props"])
+        .args([
+            &format!("bootstrap.servers={}", broker.bootstrap),
+            "acks=all",
+        ])
+        .run();
+    let last = finished.output.lines().last().unwrap_or_default();
+    assert!(
+        last.starts_with("50000 records sent"),
+        "{}",
+        finished.output
+    );
+    floe_tests::say::say(&format!("ProducerPerformance, test build: {last}"));
+}
