@@ -121,7 +121,10 @@ mod tests {
         yield_now().await;
         writer.set(2);
         readers.join_all().await;
-        assert_eq!(*woken.lock().expect("not poisoned"), (0..20).collect::<Vec<_>>());
+        assert_eq!(
+            *woken.lock().expect("not poisoned"),
+            (0..20).collect::<Vec<_>>()
+        );
     }
 
     #[tokio::test]
@@ -134,6 +137,9 @@ mod tests {
             drop(writer);
         });
         assert_eq!(waiting.0, None);
-        assert_eq!(reader.wait_for(|value| *value == "last").await, Some("last"));
+        assert_eq!(
+            reader.wait_for(|value| *value == "last").await,
+            Some("last")
+        );
     }
 }

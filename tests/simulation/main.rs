@@ -29,7 +29,9 @@ fn verdict(seed: u64) -> Report {
 fn no_seed_breaks_a_promise() {
     if let Some(seed) = config::seed() {
         let log = tracing_subscriber::fmt().without_time().with_ansi(false);
-        log.with_max_level(tracing::Level::DEBUG).with_test_writer().init();
+        log.with_max_level(tracing::Level::DEBUG)
+            .with_test_writer()
+            .init();
         let report = verdict(seed);
         println!("seed {seed}: {report:#?}");
         assert!(report.broken.is_empty(), "seed {seed} breaks promises");

@@ -192,9 +192,7 @@ impl OwnerLoop {
 
     fn announce(&self) {
         let term = self.term;
-        self.clients
-            .owner
-            .set(client::Owner::Ready { term });
+        self.clients.owner.set(client::Owner::Ready { term });
     }
 
     pub(super) async fn run(mut self, first: Owned) -> StopReason {

@@ -177,7 +177,11 @@ impl Producer {
         /// The first version that may bring zstd (KIP-110).
         const ZSTD: i16 = 7;
         let version = any_version(ApiKey::Produce, &mut self.random);
-        if self.plan.compression == Compression::Zstd { version.max(ZSTD) } else { version }
+        if self.plan.compression == Compression::Zstd {
+            version.max(ZSTD)
+        } else {
+            version
+        }
     }
 
     async fn init(&mut self, link: &mut Link) -> Result<(ProducerId, ProducerEpoch), Closed> {
