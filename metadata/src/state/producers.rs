@@ -230,8 +230,8 @@ impl Producers {
         if is_seat { seat + 1 } else { 0 }
     }
 
-    /// Lets go of the next state that `is_dead`, if one is among the next `seats` and its row is not
-    /// behind. Call by call this comes by all states.
+    /// Lets go of the next state that `is_dead`, if one is among the next `seats`. Call by call this
+    /// comes by all states.
     pub(super) fn sweep(
         &mut self,
         seats: &mut usize,
@@ -241,8 +241,7 @@ impl Producers {
             *seats -= 1;
             let seat = self.sweep_hand;
             self.sweep_hand = self.seat_after(seat);
-            let resident = self.get(seat);
-            if resident.is_some_and(|it| it.unsaved_since == 0 && is_dead(it)) {
+            if self.get(seat).is_some_and(&is_dead) {
                 return self.remove(seat).map(|(resident, _)| resident);
             }
         }

@@ -157,7 +157,7 @@ impl State {
         let (now_ms, expiration_ms) = (self.counters.now_ms, self.config.producer_id_expiration_ms);
         let checkpoint = self.counters.checkpoint;
         let is_dead = |resident: &Resident| {
-            // No replay may come by a state whose row is gone.
+            // No replay may come by a state whose row is gone; nor is any of it unsaved then.
             resident.last_commit <= checkpoint && resident.state.is_expired(now_ms, expiration_ms)
         };
         let mut seats = SWEPT;

@@ -360,3 +360,49 @@ fn expired_states_leave_memory_and_rows_once_no_replay_can_meet_them() {
         (0, 0)
     );
 }
+
+#[test]
+fn the_row_of_an_expired_state_stays_while_a_replay_needs_it() {
+    let config = StateConfig {
+        replay_commits_max: 40,
+        producer_states_bytes_max: 400,
+        ..roomy()
+    };
+    let mut cluster = Cluster::registered(config);
+    cluster.create(topic_id(1), "a", 100);
+    let used = |sequence| [idempotent(0, 0, sequence, 1)];
+    cluster.produce(at(1, 0), &used(0));
+    for id in 1..60 {
+        cluster.produce(at(1, 0), &[idempotent(id, 0, 0, 1)]);
+    }
+    // A head that stays unsaved for a while holds the checkpoint back.
+    cluster.produce(at(1, 99), &[plain(1)]);
+    cluster.produce(at(1, 0), &used(1));
+    let is_away = |cluster: &mut Cluster| {
+        let segment = cluster.next_segment();
+        let request = super::fixtures::request(segment, &[(at(1, 0), &used(1))]);
+        !cluster.state.missing(&Command::Commit(request)).is_empty()
+    };
+    // Others push it out to its row; a duplicate brings it back as it was saved.
+    let mut others = 1..20;
+    while !is_away(&mut cluster) {
+        let id = others.next().expect("it is pushed out at last");
+        cluster.produce(at(1, 0), &[idempotent(id, 0, 1, 1)]);
+    }
+    while is_away(&mut cluster) {
+        assert_eq!(
+            cluster.produce(at(1, 0), &used(1)),
+            [Short::DuplicateOf(60)]
+        );
+    }
+    let counts = cluster.state.counts();
+    assert!(
+        counts.segments - counts.replay_commits < 61,
+        "its last batch would be replayed"
+    );
+    cluster.now_ms += 2 * DAY_MS;
+    for _ in 0..60 {
+        cluster.produce(at(1, 0), &[plain(1)]);
+        assert_eq!(cluster.recover().unwrap().hash(), cluster.state.hash());
+    }
+}

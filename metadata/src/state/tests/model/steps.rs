@@ -127,7 +127,7 @@ fn draft() -> impl Strategy<Value = Draft> {
 }
 
 pub(super) fn steps(max: usize) -> impl Strategy<Value = Vec<Step>> {
-    let wait = prop_oneof![10 => 0_i64..1000, 1 => Just(DAY_MS - 500), 1 => Just(DAY_MS)];
+    let wait = prop_oneof![6 => 0_i64..1000, 1 => Just(DAY_MS - 500), 1 => Just(DAY_MS)];
     let step = prop_oneof![
         20 => draft().prop_map(Step::Command),
         6 => Just(Step::Seal),
