@@ -204,3 +204,53 @@ fn a_header_nobody_may_store_is_refused() {
         Err(BatchError::LengthTooSmall { length: 48 })
     );
 }
+
+#[test]
+fn causes_belong_to_kafkas_families() {
+    use BatchErrorKind::{Corrupt, InvalidRecord, InvalidTimestamp, UnsupportedCompression};
+    let compression = crate::compression::CompressionError::Truncated {
+        codec: Compression::Lz4,
+    };
+    let untimely = BatchError::UntimelyRecords {
+        records: vec![],
+        earliest_ms: 0,
+        latest_ms: 0,
+    };
+    for (error, expected) in [
+        (BatchError::Empty, InvalidRecord),
+        (BatchError::OldMagic { magic: 1 }, InvalidRecord),
+        (
+            BatchError::NotOneBatch {
+                batch_bytes: 1,
+                total_bytes: 2,
+            },
+            InvalidRecord,
+        ),
+        (BatchError::ControlFromClient, InvalidRecord),
+        (
+            BatchError::WithoutKey {
+                record_indexes: vec![0],
+            },
+            InvalidRecord,
+        ),
+        (BatchError::Compression(compression), InvalidRecord),
+        (BatchError::LengthTooSmall { length: 13 }, Corrupt),
+        (BatchError::UnsupportedMagic { magic: 3 }, Corrupt),
+        (
+            BatchError::Crc {
+                expected: 0,
+                actual: 1,
+            },
+            Corrupt,
+        ),
+        (BatchError::ZstdTooOld, UnsupportedCompression),
+        (
+            BatchError::UnknownCodec { codec: 5 },
+            UnsupportedCompression,
+        ),
+        (BatchError::LogAppendTimeFromClient, InvalidTimestamp),
+        (untimely, InvalidTimestamp),
+    ] {
+        assert_eq!(error.kind(), expected, "{error}");
+    }
+}
