@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use clap::error::ErrorKind;
 use floe_agent::config::{Args, CommandLine, Config, Environment, resolve};
+use floe_agent::panics;
 use floe_agent::start::{RunningAgent, start};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -96,6 +97,7 @@ fn log_to_stderr(log: &str) -> Result<(), String> {
 }
 
 async fn run(config: Config) -> ExitCode {
+    let panicked = panics::watch();
     let mut signals = match Signals::new() {
         Ok(signals) => signals,
         Err(error) => return fail(&format!("cannot listen for signals: {error}"), 1),
@@ -109,10 +111,14 @@ async fn run(config: Config) -> ExitCode {
         },
     };
     tracing::info!("{}", agent.ready_line());
-    serve(agent, &mut signals).await
+    tokio::select! {
+        biased;
+        () = panicked.cancelled() => fail("stopped: an invariant is broken, see above", 1),
+        code = serve(agent, &mut signals) => code,
+    }
 }
 
-async fn serve(mut agent: RunningAgent, signals: &mut Signals) -> ExitCode {
+async fn serve(agent: RunningAgent, signals: &mut Signals) -> ExitCode {
     tokio::select! {
         biased;
         () = signals.next() => {}

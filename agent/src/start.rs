@@ -11,6 +11,9 @@
 pub mod assemble;
 mod open;
 
+#[cfg(test)]
+mod tests;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,10 +32,12 @@ use crate::config::Config;
 use crate::server::{Acceptor, ListenError, Listener, bind, connections_max};
 
 /// Everything a drain may take. Orchestrators kill after 30 s.
-const DRAIN_PATIENCE: Duration = Duration::from_secs(24);
+const DRAIN_PATIENCE: Duration = Duration::from_secs(22);
 /// What of it is kept for releasing metadata.
 const RELEASE_PATIENCE: Duration = Duration::from_secs(6);
-/// What of it is kept for cutting connections that do not end by themselves.
+/// How long clients may take to read their last answers.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
+/// How long cutting the rest may take.
 const CUT_PATIENCE: Duration = Duration::from_secs(1);
 /// How long tasks may take to notice that the process ends.
 const END_PATIENCE: Duration = Duration::from_secs(1);
@@ -264,25 +269,36 @@ impl RunningAgent {
         }
     }
 
-    /// Waits for the requests under way, then for their connections; cuts those that do not end.
+    /// Waits until all records taken are answered for, then until their connections have ended; cuts
+    /// those that do not. False if records were left in doubt.
     async fn finish(&self, end: Instant) -> bool {
-        let drained = async {
-            self.broker.produce.drain().await;
-            self.serving.wait().await;
-        };
         let lost = async {
             let reason = self.metadata.stopped().await;
             tracing::warn!(%reason, "metadata is gone: what is not yet committed stays unanswered");
         };
-        let finished = tokio::select! {
+        let drained = tokio::select! {
             biased;
-            finished = timeout_at(end - CUT_PATIENCE, drained) => finished.is_ok(),
+            drained = timeout_at(end, self.broker.produce.drain()) => drained.is_ok(),
             () = lost => false,
         };
-        if !finished {
+        let patience = end.min(Instant::now() + CLOSE_PATIENCE);
+        let closed = drained && timeout_at(patience, self.serving.wait()).await.is_ok();
+        if !closed {
+            tracing::info!(
+                connections = self.broker.metrics.connections_open.get(),
+                "closing connections whose clients did not take their answers"
+            );
             self.tokens.cut.cancel();
-            return timeout(CUT_PATIENCE, self.serving.wait()).await.is_ok() && finished;
+            if timeout(CUT_PATIENCE, self.serving.wait()).await.is_err() {
+                tracing::debug!("some connections did not end in time");
+            }
         }
-        finished
+        drained
+    }
+}
+
+impl Drop for RunningAgent {
+    fn drop(&mut self) {
+        self.tasks.kill();
     }
 }

@@ -26,9 +26,9 @@ the names are those of the flags without dashes in front; `set` is a table:
   [set]
   \"num.partitions\" = 4
 
-Stores: file:PATH, s3://BUCKET[/PREFIX], memory: (lost when the process ends). S3 keys and endpoint come
-from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT (and AWS_ALLOW_HTTP=true for an
-endpoint without TLS).
+Stores: file:PATH, s3://BUCKET[/PREFIX], memory: (lost when the process ends). Keys, region and endpoint
+of a bucket come from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION and AWS_ENDPOINT_URL (https://
+or http://), or from the role of the machine or container.
 
 SIGTERM and Ctrl-C finish what was begun, write what waits, and exit with 0. Exit codes: 2 for an error
 of use, 1 for one at run time, each with one line that says what is wrong.";
@@ -37,6 +37,7 @@ of use, 1 for one at run time, each with one line that says what is wrong.";
 #[derive(Parser, Debug)]
 #[command(
     name = "floe",
+    bin_name = "floe",
     version,
     about = ABOUT,
     long_about = LONG_ABOUT,
@@ -77,73 +78,79 @@ pub struct Args {
     ///
     /// file:PATH, s3://BUCKET[/PREFIX] or memory:. One store is one cluster.
     /// [env: FLOE_STORE]
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", verbatim_doc_comment)]
     store: Option<String>,
 
     /// A Kafka listener; may be repeated [default: 127.0.0.1:9092]
     ///
-    /// Several listeners serve clients inside and outside of a network; names tell them apart. Port 0
-    /// takes any free one. [env: FLOE_LISTEN, with commas between]
-    #[arg(long, value_name = "[NAME=]HOST:PORT")]
+    /// Several listeners serve clients inside and outside of a network; names tell them apart.
+    /// Port 0 takes any free one.
+    /// [env: FLOE_LISTEN, with commas between]
+    #[arg(long, value_name = "[NAME=]HOST:PORT", verbatim_doc_comment)]
     listen: Vec<String>,
 
-    /// What clients of a listener are told to connect to
+    /// What clients of a listener are told to connect to [default: the listener]
     ///
-    /// [default: the listener; for one on all interfaces (0.0.0.0), the address the client came in on].
     /// Needed where clients reach the broker under another address, as through a port mapping.
+    /// Clients of a listener on all interfaces (0.0.0.0) are told the address they came in on.
     /// [env: FLOE_ADVERTISE, with commas between]
-    #[arg(long, value_name = "[NAME=]HOST:PORT")]
+    #[arg(long, value_name = "[NAME=]HOST:PORT", verbatim_doc_comment)]
     advertise: Vec<String>,
 
     /// The zone of this process, told to clients as its rack [default: none]
     ///
     /// [env: FLOE_ZONE]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", verbatim_doc_comment)]
     zone: Option<String>,
 
-    /// What buffers and caches may take in all
+    /// What buffers and caches may take [default: 1/4 of memory, 320MiB at most]
     ///
-    /// [default: a quarter of the container's or machine's memory, at most 320MiB]. Past it sockets are
-    /// not read until there is room; nothing is dropped. At least 64MiB. [env: FLOE_MEMORY_LIMIT]
-    #[arg(long, value_name = "SIZE")]
+    /// The default is a quarter of the container's or the machine's memory, but not more than 320MiB:
+    /// ask for more to give readers of old records more cache. Past the limit sockets are not read
+    /// until there is room; nothing is dropped. At least 64MiB.
+    /// [env: FLOE_MEMORY_LIMIT]
+    #[arg(long, value_name = "SIZE", verbatim_doc_comment)]
     memory_limit: Option<String>,
 
     /// Where /livez, /readyz and /metrics are served [default: 127.0.0.1:9080]
     ///
     /// [env: FLOE_HTTP]
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, value_name = "HOST:PORT", verbatim_doc_comment)]
     http: Option<String>,
 
     /// Write waiting records to the store at this many bytes [default: 8MiB]
     ///
-    /// Larger segments mean fewer requests to the store; 64KiB to 64MiB. [env: FLOE_FLUSH_SIZE]
-    #[arg(long, value_name = "SIZE")]
+    /// Larger segments mean fewer requests to the store. 64KiB to 64MiB.
+    /// [env: FLOE_FLUSH_SIZE]
+    #[arg(long, value_name = "SIZE", verbatim_doc_comment)]
     flush_size: Option<String>,
 
-    /// Write waiting records to the store at this age [default: 250ms, on a folder a few ms]
+    /// Write waiting records at this age [default: 250ms, on a folder a few ms]
     ///
-    /// Shorter means quicker acknowledgements and more requests to the store: at 250ms four a second
-    /// while records come in. 0ms to 10s. [env: FLOE_FLUSH_INTERVAL]
-    #[arg(long, value_name = "TIME")]
+    /// Shorter means quicker acknowledgements and more requests to the store: at 250ms up to four a
+    /// second while records trickle in. 0ms to 10s.
+    /// [env: FLOE_FLUSH_INTERVAL]
+    #[arg(long, value_name = "TIME", verbatim_doc_comment)]
     flush_interval: Option<String>,
 
     /// What is logged: error, warn, info, debug, trace, or by module [default: info]
     ///
     /// [env: FLOE_LOG]
-    #[arg(long, value_name = "LEVEL")]
+    #[arg(long, value_name = "LEVEL", verbatim_doc_comment)]
     log: Option<String>,
 
     /// A broker setting under Kafka's name; may be repeated
     ///
-    /// Such as auto.create.topics.enable=false, num.partitions=4, message.max.bytes, log.retention.ms,
-    /// default.replication.factor. Unknown names are refused. [env: FLOE_SET, with commas between]
-    #[arg(long, value_name = "NAME=VALUE")]
+    /// Such as auto.create.topics.enable=false, num.partitions=4, message.max.bytes=2000000,
+    /// log.retention.ms=-1 or default.replication.factor=3. Unknown names are refused.
+    /// [env: FLOE_SET, with commas between]
+    #[arg(long, value_name = "NAME=VALUE", verbatim_doc_comment)]
     set: Vec<String>,
 
     /// A settings file [default: floe.toml, if there is one]
     ///
     /// [env: FLOE_CONFIG]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", verbatim_doc_comment)]
     pub config: Option<PathBuf>,
 }
 

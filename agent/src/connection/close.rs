@@ -39,7 +39,7 @@ pub(crate) enum CloseCause {
     /// Only Produce may send frames as large as the limit.
     #[error(
         "frame of {bytes} bytes for api key {api_key}, which may have {}",
-        super::reader::OTHER_FRAME_BYTES_MAX
+        floe_protocol::frame::OTHER_FRAME_BYTES_MAX
     )]
     FrameTooLargeForApi {
         /// As sent.

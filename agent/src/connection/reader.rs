@@ -1,16 +1,20 @@
 //! The reading half: bytes of the socket become frames.
 //!
-//! The length prefix of a frame sizes nothing: a frame is charged to the memory budget and given room
-//! in steps of [`STEP_BYTES`] as its bytes arrive. Where the budget has no room the socket is not read;
-//! nothing is dropped. Frames that fit the read buffer are copied out of it, so that a small request
-//! never pins a large buffer; larger ones are read from the socket straight into their own.
+//! The length prefix of a frame sizes nothing. A frame that is not there as a whole is charged to the
+//! memory budget as its bytes arrive, never much more than what was sent, and room for it is made in
+//! steps of [`STEP_BYTES`]. Where the budget has no room the socket is not read; nothing is dropped.
+//!
+//! Frames that fit the read buffer are copied out of it, so that a small request never pins a large
+//! buffer; larger ones are read from the socket straight into their own. A small request other than
+//! Produce is handled at once and gone: it is not charged, so that heartbeats get through whatever
+//! others hold.
 
 use std::io;
 use std::time::Duration;
 
 use bytes::{Buf as _, BufMut, Bytes, BytesMut};
 use floe_protocol::api::ApiKey;
-use floe_protocol::frame;
+use floe_protocol::frame::{self, LENGTH_BYTES};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
@@ -22,12 +26,10 @@ use crate::memory::{MemoryBudget, MemoryPermit, STEP_BYTES, Share};
 const BUFFER_BYTES: usize = 64 * 1024;
 
 /// Length prefix and API key: what must be there before a frame is judged.
-const HEAD_BYTES: usize = 6;
+const HEAD_BYTES: usize = LENGTH_BYTES + 2;
 
-const LENGTH_BYTES: usize = 4;
-
-/// Largest frame of any API but Produce.
-pub(crate) const OTHER_FRAME_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Least that a frame under way is charged, and most that it is charged ahead of its bytes.
+const CHARGE_BYTES_MIN: usize = 4 * 1024;
 
 /// A started frame has this long in any case.
 const FRAME_PATIENCE: Duration = Duration::from_secs(30);
@@ -53,10 +55,15 @@ pub(crate) struct FrameReader<'a> {
     buffer: BytesMut,
 }
 
-/// Where and whose the next frame is.
-struct Head {
+/// A frame that has begun.
+struct Begun {
+    /// Its length, without the prefix; 0 while the prefix is not there.
     frame_bytes: usize,
     share: Share,
+    /// When its first byte came; later by the time it waited for our memory.
+    started: Instant,
+    permit: MemoryPermit,
+    charged_bytes: usize,
 }
 
 impl<'a> FrameReader<'a> {
@@ -73,31 +80,24 @@ impl<'a> FrameReader<'a> {
     /// large frame that came, so the connection must then be closed. Only the wait for a first byte,
     /// which ends in [`CloseCause::Idle`], may be repeated.
     pub(crate) async fn next(&mut self) -> Result<Frame, CloseCause> {
-        let started = self.wait_for_start().await?;
-        let head = self.head(started).await?;
-        self.buffer.advance(LENGTH_BYTES);
-        let waited_from = Instant::now();
-        let first = head.frame_bytes.min(STEP_BYTES);
-        let permit = match self.memory.try_reserve(head.share, first) {
-            Some(permit) => permit,
-            None => self.memory.reserve(head.share, first).await,
-        };
-        // Time spent waiting for our memory is not the client's.
-        let started = started + waited_from.elapsed();
-        if let Some(small) = self.buffer.get(..head.frame_bytes) {
-            let bytes = Bytes::copy_from_slice(small);
-            self.buffer.advance(head.frame_bytes);
-            return Ok(Frame {
-                bytes,
-                permit,
-                arrived: Instant::now(),
-            });
+        self.wait_for_start().await?;
+        let mut begun = self.head().await?;
+        if self.buffer.len() >= begun.frame_bytes {
+            return self.whole(begun).await;
         }
-        self.large(&head, permit, started).await
+        self.charge(&mut begun, self.buffer.len()).await;
+        if begun.frame_bytes > BUFFER_BYTES {
+            return self.large(begun).await;
+        }
+        while self.buffer.len() < begun.frame_bytes {
+            self.charge(&mut begun, self.buffer.len()).await;
+            self.read_into_buffer(&begun).await?;
+        }
+        self.whole(begun).await
     }
 
     /// Waits until at least one byte of the next frame is there.
-    async fn wait_for_start(&mut self) -> Result<Instant, CloseCause> {
+    async fn wait_for_start(&mut self) -> Result<(), CloseCause> {
         while self.buffer.is_empty() {
             self.buffer.reserve(BUFFER_BYTES);
             match self.stream.try_read_buf(&mut self.buffer) {
@@ -112,7 +112,7 @@ impl<'a> FrameReader<'a> {
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(Instant::now())
+        Ok(())
     }
 
     async fn readable_within_idle(&self) -> Result<(), CloseCause> {
@@ -127,134 +127,135 @@ impl<'a> FrameReader<'a> {
         }
     }
 
-    /// Reads until the head of a frame is in the buffer, and judges it.
-    async fn head(&mut self, started: Instant) -> Result<Head, CloseCause> {
+    /// Reads until the head of a frame is there, judges it, and takes the length off the buffer.
+    async fn head(&mut self) -> Result<Begun, CloseCause> {
+        let mut begun = Begun {
+            frame_bytes: 0,
+            share: Share::Requests,
+            started: Instant::now(),
+            permit: MemoryPermit::empty(),
+            charged_bytes: 0,
+        };
         loop {
             let length = frame::check_length(&self.buffer, self.limits.produce_frame_bytes_max)?;
-            let key = self
-                .buffer
-                .get(LENGTH_BYTES..HEAD_BYTES)
-                .and_then(|key| key.first_chunk());
             if let Some(frame_bytes) = length {
+                begun.frame_bytes = frame_bytes;
                 if frame_bytes < HEAD_BYTES - LENGTH_BYTES {
                     return Err(CloseCause::FrameShorterThanHeader { bytes: frame_bytes });
                 }
-                if let Some(key) = key {
-                    return self.judge(frame_bytes, i16::from_be_bytes(*key));
-                }
             }
-            let progress = Progress {
-                frame_bytes: length.unwrap_or(0),
-                started,
-            };
-            self.read_into_buffer(progress).await?;
+            let key = self.buffer.get(LENGTH_BYTES..HEAD_BYTES);
+            if let Some(key) = key.and_then(|key| key.first_chunk()) {
+                begun.share = judge(begun.frame_bytes, i16::from_be_bytes(*key))?;
+                self.buffer.advance(LENGTH_BYTES);
+                return Ok(begun);
+            }
+            self.read_into_buffer(&begun).await?;
         }
     }
 
-    fn judge(&self, frame_bytes: usize, api_key: i16) -> Result<Head, CloseCause> {
-        if api_key == ApiKey::Produce.to_wire() {
-            return Ok(Head {
-                frame_bytes,
-                share: Share::Produce,
-            });
-        }
-        if frame_bytes > OTHER_FRAME_BYTES_MAX {
-            return Err(CloseCause::FrameTooLargeForApi {
-                api_key,
-                bytes: frame_bytes,
-            });
-        }
-        Ok(Head {
-            frame_bytes,
-            share: Share::Requests,
-        })
+    /// Charges a frame of which `received_bytes` are there for those and the next read.
+    async fn charge(&self, begun: &mut Begun, received_bytes: usize) {
+        let ahead = received_bytes.clamp(CHARGE_BYTES_MIN, STEP_BYTES);
+        self.charge_up_to(begun, received_bytes.saturating_add(ahead)).await;
     }
 
-    /// Reads a frame that is not in the buffer as a whole.
-    async fn large(
-        &mut self,
-        head: &Head,
-        mut permit: MemoryPermit,
-        mut started: Instant,
-    ) -> Result<Frame, CloseCause> {
-        let mut body = Vec::with_capacity(head.frame_bytes.min(STEP_BYTES));
-        body.extend_from_slice(&self.buffer);
-        self.buffer = BytesMut::new();
-        while body.len() < head.frame_bytes {
-            if body.len() == body.capacity() {
-                let waited_from = Instant::now();
-                let step = (head.frame_bytes - body.len()).min(STEP_BYTES);
-                self.memory.grow(head.share, &mut permit, step).await;
-                started += waited_from.elapsed();
-                body.reserve_exact(step);
-            }
-            let room = body.capacity().min(head.frame_bytes) - body.len();
-            let progress = Progress {
-                frame_bytes: head.frame_bytes,
-                started,
-            };
-            let deadline = progress.received(body.len());
-            let mut target = (&mut body).limit(room);
-            read_some(self.stream, &mut target, &deadline).await?;
+    async fn charge_up_to(&self, begun: &mut Begun, bytes: usize) {
+        let bytes = bytes.min(begun.frame_bytes);
+        let more = bytes.saturating_sub(begun.charged_bytes);
+        if more == 0 {
+            return;
         }
+        let waited_from = Instant::now();
+        if begun.charged_bytes == 0 {
+            begun.permit = match self.memory.try_reserve(begun.share, more) {
+                Some(permit) => permit,
+                None => self.memory.reserve(begun.share, more).await,
+            };
+        } else {
+            self.memory.grow(begun.share, &mut begun.permit, more).await;
+        }
+        begun.charged_bytes = bytes;
+        // Time spent waiting for our memory is not the client's.
+        begun.started += waited_from.elapsed();
+    }
+
+    /// Takes a frame that is in the buffer as a whole.
+    async fn whole(&mut self, mut begun: Begun) -> Result<Frame, CloseCause> {
+        if begun.share == Share::Produce {
+            let frame_bytes = begun.frame_bytes;
+            self.charge_up_to(&mut begun, frame_bytes).await;
+        }
+        let bytes = Bytes::copy_from_slice(self.buffer.get(..begun.frame_bytes).unwrap_or_default());
+        self.buffer.advance(begun.frame_bytes);
         Ok(Frame {
-            bytes: Bytes::from(body),
-            permit,
+            bytes,
+            permit: begun.permit,
             arrived: Instant::now(),
         })
     }
 
-    async fn read_into_buffer(&mut self, progress: Progress) -> Result<(), CloseCause> {
+    /// Reads a frame that is larger than the buffer into memory of its own.
+    async fn large(&mut self, mut begun: Begun) -> Result<Frame, CloseCause> {
+        let frame_bytes = begun.frame_bytes;
+        // Room that is not yet written to costs nothing: only what arrives is charged.
+        let mut body = Vec::with_capacity(frame_bytes.min(STEP_BYTES));
+        body.extend_from_slice(&self.buffer);
+        self.buffer = BytesMut::new();
+        while body.len() < frame_bytes {
+            self.charge(&mut begun, body.len()).await;
+            if body.len() == body.capacity() {
+                body.reserve_exact((frame_bytes - body.len()).min(STEP_BYTES));
+            }
+            let room = body.capacity().min(begun.charged_bytes) - body.len();
+            let received_bytes = body.len();
+            let mut target = (&mut body).limit(room);
+            read_some(self.stream, &mut target, &begun, received_bytes).await?;
+        }
+        Ok(Frame {
+            bytes: Bytes::from(body),
+            permit: begun.permit,
+            arrived: Instant::now(),
+        })
+    }
+
+    async fn read_into_buffer(&mut self, begun: &Begun) -> Result<(), CloseCause> {
         // Room for a whole read, so that small frames cost few system calls.
         self.buffer.reserve(BUFFER_BYTES);
-        let deadline = progress.received(self.buffer.len());
-        read_some(self.stream, &mut self.buffer, &deadline).await
+        let received_bytes = self.buffer.len();
+        read_some(self.stream, &mut self.buffer, begun, received_bytes).await
     }
 }
 
-/// How far a started frame is.
-struct Progress {
-    frame_bytes: usize,
-    started: Instant,
-}
-
-struct Deadline {
-    frame_bytes: usize,
-    received_bytes: usize,
-    started: Instant,
-    at: Instant,
-}
-
-impl Progress {
-    fn received(self, received_bytes: usize) -> Deadline {
-        let earned = received_bytes / FRAME_BYTES_PER_SECOND_MIN;
-        let earned = Duration::from_secs(u64::try_from(earned).unwrap_or(u64::MAX));
-        let Self {
-            frame_bytes,
-            started,
-        } = self;
-        let at = started + FRAME_PATIENCE.max(earned);
-        Deadline {
-            frame_bytes,
-            received_bytes,
-            started,
-            at,
-        }
+/// Whose memory a frame takes.
+fn judge(frame_bytes: usize, api_key: i16) -> Result<Share, CloseCause> {
+    if api_key == ApiKey::Produce.to_wire() {
+        return Ok(Share::Produce);
     }
+    if frame_bytes > frame::OTHER_FRAME_BYTES_MAX {
+        return Err(CloseCause::FrameTooLargeForApi {
+            api_key,
+            bytes: frame_bytes,
+        });
+    }
+    Ok(Share::Requests)
 }
 
-/// Reads what the socket has, at least one byte.
+/// When a frame of which `received_bytes` are there has come too slowly.
+fn deadline(started: Instant, received_bytes: usize) -> Instant {
+    let earned = received_bytes / FRAME_BYTES_PER_SECOND_MIN;
+    let earned = Duration::from_secs(u64::try_from(earned).unwrap_or(u64::MAX));
+    started + FRAME_PATIENCE.max(earned)
+}
+
+/// Reads what the socket has of a frame that has begun, at least one byte.
 async fn read_some(
     stream: &TcpStream,
     target: &mut impl BufMut,
-    deadline: &Deadline,
+    begun: &Begun,
+    received_bytes: usize,
 ) -> Result<(), CloseCause> {
-    let Deadline {
-        frame_bytes,
-        received_bytes,
-        started,
-        at,
-    } = *deadline;
+    let frame_bytes = begun.frame_bytes;
     loop {
         match stream.try_read_buf(target) {
             Ok(0) => {
@@ -268,14 +269,14 @@ async fn read_some(
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(error.into()),
         }
-        match timeout_at(at, stream.readable()).await {
+        let end = deadline(begun.started, received_bytes);
+        match timeout_at(end, stream.readable()).await {
             Ok(ready) => ready?,
             Err(_) => {
-                let seconds = started.elapsed().as_secs();
                 return Err(CloseCause::TooSlow {
                     received_bytes,
                     frame_bytes,
-                    seconds,
+                    seconds: begun.started.elapsed().as_secs(),
                 });
             }
         }

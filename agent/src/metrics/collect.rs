@@ -102,19 +102,7 @@ impl Collector for MemoryFigures {
             ("requests", Share::Requests),
             ("answers", Share::Answers),
         ];
-        let rows: [(&str, &str, fn(&MemoryBudget, Share) -> usize); 2] = [
-            (
-                "floe_memory_used_bytes",
-                "Bytes reserved, by share",
-                MemoryBudget::used_bytes,
-            ),
-            (
-                "floe_memory_capacity_bytes",
-                "Size of the share",
-                MemoryBudget::capacity_bytes,
-            ),
-        ];
-        for (name, help, figure) in rows {
+        for (name, help, figure) in SHARES {
             let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
             for (label, share) in shares {
                 let value = i64::try_from(figure(&self.budget, share)).unwrap_or(i64::MAX);
