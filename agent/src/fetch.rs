@@ -37,8 +37,8 @@ use floe_metadata::client::view::View;
 use floe_protocol::types::TopicPartition;
 use floe_storage::cache::BlockCache;
 use floe_storage::key::Lineage;
-use tokio_util::sync::CancellationToken;
 use floe_storage::tasks::Tasks;
+use tokio_util::sync::CancellationToken;
 
 use self::metrics::FetchMetrics;
 use self::plans::Plans;
@@ -136,3 +136,6 @@ impl FetchPath {
         &self.sessions
     }
 }
+
+#[cfg(test)]
+mod tests;

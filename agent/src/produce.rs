@@ -30,8 +30,8 @@ use floe_metadata::client::Client;
 use floe_storage::clock::Clock;
 use floe_storage::key::Lineage;
 use floe_storage::store::Store;
-use tokio_util::sync::CancellationToken;
 use floe_storage::tasks::Tasks;
+use tokio_util::sync::CancellationToken;
 
 use self::activity::Activity;
 use self::lanes::Lanes;
@@ -146,3 +146,8 @@ impl ProducePath {
         self.activity.drain().await;
     }
 }
+
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;

@@ -259,11 +259,10 @@ impl BatchCursor {
 
     /// Makes the window `bytes` long, or as long as the extent allows.
     async fn fill(&mut self, bytes: u64) -> Result<(), ReadError> {
-        let start = self.extent.position_bytes + self.at_bytes + self.window.len_bytes();
+        let at = self.extent.position_bytes + self.at_bytes;
         let end = self.extent.position_bytes + u64::from(self.extent.length_bytes);
-        let wanted = start
-            .max(self.extent.position_bytes + self.at_bytes + bytes)
-            .min(end);
+        let start = at + self.window.len_bytes();
+        let wanted = start.max(at.saturating_add(bytes)).min(end);
         if start < wanted {
             let pieces = self.source.read(start..wanted).await?;
             self.window.extend(pieces);

@@ -6,12 +6,12 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use floe_storage::cache::{BlockCache, CHUNK_BYTES};
+use floe_storage::tasks::Tasks;
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use object_store::path::Path;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use floe_storage::tasks::Tasks;
 
 /// Reads of chunks that one fetch of one partition has under way.
 const AT_ONCE_MAX: usize = 8;

@@ -109,6 +109,14 @@ fn place(position: u64, start: u64, piece: &Bytes) -> usize {
 
 #[cfg(test)]
 mod tests {
+    #![allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_possible_wrap,
+        clippy::cast_sign_loss,
+        clippy::type_complexity,
+        reason = "tests count in small numbers"
+    )]
+
     use proptest::prelude::*;
 
     use super::*;

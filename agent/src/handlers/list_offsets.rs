@@ -265,7 +265,6 @@ fn answer(partition_index: i32, found: Found) -> ListOffsetsPartitionResponse {
         timestamp: -1,
         offset: -1,
         leader_epoch: -1,
-        ..ListOffsetsPartitionResponse::default()
     };
     match found {
         Ok(Some(Position {

@@ -309,4 +309,4 @@ fn record_errors(cause: &BatchError) -> Vec<BatchIndexAndErrorMessage> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

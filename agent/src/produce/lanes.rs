@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use floe_storage::tasks::Tasks;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use floe_storage::tasks::Tasks;
 
 use super::Shared;
 use super::batcher::{Batch, Window};

@@ -1,5 +1,13 @@
 //! Random segments, from memory and from the store: what is read is what was produced, offsets patched.
 
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    clippy::type_complexity,
+    reason = "tests count in small numbers"
+)]
+
 use std::collections::BTreeMap;
 
 use floe_protocol::compression::Compression;
@@ -7,11 +15,11 @@ use floe_protocol::record_batch::{BatchBuilder, BatchHeader};
 use floe_protocol::types::{TopicId, TopicPartition};
 use floe_storage::segment::{SealedSegment, SegmentId, Writer};
 use floe_storage::store::{Store, StoreErrorKind, StoreOptions};
+use floe_storage::tasks::Tasks;
 use object_store::memory::InMemory;
 use object_store::{ObjectStore, ObjectStoreExt as _};
 use proptest::prelude::*;
 use tokio_util::sync::CancellationToken;
-use floe_storage::tasks::Tasks;
 
 use super::super::cursor::Damage;
 use super::*;
