@@ -23,10 +23,16 @@ impl Loopback {
     /// Connects to `broker`. `id` must not be that of another connection.
     #[must_use]
     pub fn connect(broker: &Arc<Broker>, id: u64) -> Self {
-        let endpoint = Endpoint { host: Ipv4Addr::LOCALHOST.to_string(), port: 9092 };
+        let endpoint = Endpoint {
+            host: Ipv4Addr::LOCALHOST.to_string(),
+            port: 9092,
+        };
         let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
         let connection = Arc::new(Connection::new(id, peer, Arc::new(endpoint)));
-        Self { broker: Arc::clone(broker), connection }
+        Self {
+            broker: Arc::clone(broker),
+            connection,
+        }
     }
 
     /// Hands in one frame without its length prefix. When this resolves, the request has taken effect
@@ -36,8 +42,16 @@ impl Loopback {
         &self,
         frame: Bytes,
     ) -> impl Future<Output = Option<Vec<Bytes>>> + Send + use<> {
-        let permit = self.broker.memory.reserve(Share::Produce, frame.len()).await;
-        let frame = Frame { bytes: frame, permit, arrived: Instant::now() };
+        let permit = self
+            .broker
+            .memory
+            .reserve(Share::Produce, frame.len())
+            .await;
+        let frame = Frame {
+            bytes: frame,
+            permit,
+            arrived: Instant::now(),
+        };
         let dispatched = dispatch(&self.broker, &self.connection, frame).await;
         async move {
             let answer = match dispatched {

@@ -83,7 +83,11 @@ pub enum AssembleError {
 /// # Errors
 /// Metadata could not be had; see [`AssembleError`].
 pub async fn assemble(parts: Parts, lifetime: &Lifetime) -> Result<Assembled, AssembleError> {
-    let Lifetime { tasks, ended, stopping } = lifetime;
+    let Lifetime {
+        tasks,
+        ended,
+        stopping,
+    } = lifetime;
     let (store, clock) = (parts.service.store.clone(), parts.service.clock.clone());
     let metadata = Service::start(parts.service, tasks).await?;
     let client = metadata.client();
@@ -97,7 +101,10 @@ pub async fn assemble(parts: Parts, lifetime: &Lifetime) -> Result<Assembled, As
     let cache = BlockCache::new(store.clone(), parts.memory.cache_bytes);
     let metrics = parts.metrics;
     metrics.register_collector(Box::new(StoreRequests(store.clone())));
-    let figures = MemoryFigures { budget: memory.clone(), cache: cache.clone() };
+    let figures = MemoryFigures {
+        budget: memory.clone(),
+        cache: cache.clone(),
+    };
     metrics.register_collector(Box::new(figures));
     let lineage = metadata.cluster().lineage;
     let fresh_bytes = u64::try_from(parts.memory.fresh_bytes).unwrap_or(u64::MAX);
@@ -137,5 +144,8 @@ pub async fn assemble(parts: Parts, lifetime: &Lifetime) -> Result<Assembled, As
         producer_ids: ProducerIds::default(),
         derived: parts.derived,
     };
-    Ok(Assembled { broker: Arc::new(broker), metadata })
+    Ok(Assembled {
+        broker: Arc::new(broker),
+        metadata,
+    })
 }

@@ -99,16 +99,18 @@ pub(super) async fn open(
         sessions_seed: identity.seeds.sessions,
         metrics: identity.metrics,
     };
-    assemble(parts, lifetime).await.map_err(|error| match error {
-        AssembleError::Metadata(source) => StartError::Metadata {
-            store: config.store.clone(),
-            source,
-        },
-        AssembleError::Lost(reason) => StartError::Lost {
-            store: config.store.clone(),
-            reason,
-        },
-    })
+    assemble(parts, lifetime)
+        .await
+        .map_err(|error| match error {
+            AssembleError::Metadata(source) => StartError::Metadata {
+                store: config.store.clone(),
+                source,
+            },
+            AssembleError::Lost(reason) => StartError::Lost {
+                store: config.store.clone(),
+                reason,
+            },
+        })
 }
 
 fn service_config(config: &Config, identity: &Identity, store: Store) -> ServiceConfig {
