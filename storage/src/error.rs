@@ -5,13 +5,16 @@
 //! than that type can say (an HTTP status, a timeout of ours, a short body) puts a [`Fault`] into the
 //! source chain; [`classify`] finds it again. Texts are never searched.
 
+mod classify;
+#[cfg(test)]
+mod tests;
+
 use std::error::Error;
 use std::fmt;
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use object_store::client::{HttpError, HttpErrorKind};
+pub(crate) use classify::{Class, classify, root};
 
 /// Whether a failed request had an effect.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -244,184 +247,5 @@ impl From<Fault> for object_store::Error {
             store: "floe",
             source: Box::new(fault),
         }
-    }
-}
-
-/// The three answers of [`StoreError`], read from an error of any layer.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Class {
-    pub(crate) kind: StoreErrorKind,
-    pub(crate) outcome: Outcome,
-    pub(crate) retry_after: Option<Duration>,
-}
-
-/// Reads what `error` means. Errors nobody knows are taken for unknown and retriable: repeating a
-/// create-only PUT, a GET or a DELETE does no harm.
-pub(crate) fn classify(error: &object_store::Error) -> Class {
-    if let Some(fault) = find::<Fault>(error) {
-        return Class {
-            kind: fault.kind,
-            outcome: fault.outcome,
-            retry_after: fault.retry_after,
-        };
-    }
-    let class = |kind, outcome| Class {
-        kind,
-        outcome,
-        retry_after: None,
-    };
-    match error {
-        object_store::Error::NotFound { .. } => {
-            class(StoreErrorKind::NotFound, Outcome::DidNotHappen)
-        }
-        object_store::Error::AlreadyExists { .. } => {
-            class(StoreErrorKind::AlreadyExists, Outcome::DidNotHappen)
-        }
-        object_store::Error::Precondition { .. } | object_store::Error::NotModified { .. } => {
-            class(StoreErrorKind::Precondition, Outcome::DidNotHappen)
-        }
-        object_store::Error::PermissionDenied { .. }
-        | object_store::Error::Unauthenticated { .. } => {
-            class(StoreErrorKind::Denied, Outcome::DidNotHappen)
-        }
-        object_store::Error::NotSupported { .. } | object_store::Error::NotImplemented { .. } => {
-            class(StoreErrorKind::Unsupported, Outcome::DidNotHappen)
-        }
-        object_store::Error::InvalidPath { .. }
-        | object_store::Error::UnknownConfigurationKey { .. } => {
-            class(StoreErrorKind::Invalid, Outcome::DidNotHappen)
-        }
-        _ => {
-            let (kind, outcome) = classify_source(error);
-            class(kind, outcome)
-        }
-    }
-}
-
-fn classify_source(error: &object_store::Error) -> (StoreErrorKind, Outcome) {
-    if let Some(http) = find::<HttpError>(error) {
-        return match http.kind() {
-            HttpErrorKind::Connect => (StoreErrorKind::Unreachable, Outcome::DidNotHappen),
-            HttpErrorKind::Timeout => (StoreErrorKind::Timeout, Outcome::Unknown),
-            HttpErrorKind::Request | HttpErrorKind::Interrupted | HttpErrorKind::Decode => {
-                (StoreErrorKind::Interrupted, Outcome::Unknown)
-            }
-            _ => (StoreErrorKind::Other, Outcome::Unknown),
-        };
-    }
-    // A file is published last, by one link or rename, and its folder is synced after that: an error
-    // of the file system may have come after the publishing.
-    match find::<io::Error>(error).map(io::Error::kind) {
-        Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
-            (StoreErrorKind::Full, Outcome::Unknown)
-        }
-        Some(io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem) => {
-            (StoreErrorKind::Denied, Outcome::Unknown)
-        }
-        // Folder and memory fail for good where no device is involved: a range past the end, a name
-        // that cannot be.
-        None if is_local(error) => (StoreErrorKind::Invalid, Outcome::DidNotHappen),
-        _ => (StoreErrorKind::Other, Outcome::Unknown),
-    }
-}
-
-fn is_local(error: &object_store::Error) -> bool {
-    let local = ["LocalFileSystem", "InMemory"];
-    matches!(error, object_store::Error::Generic { store, .. } if local.contains(store))
-}
-
-/// The first `T` in the chain of sources of `error`.
-fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
-    let mut next = Some(error);
-    while let Some(current) = next {
-        if let Some(found) = current.downcast_ref::<T>() {
-            return Some(found);
-        }
-        next = current.source();
-    }
-    None
-}
-
-/// The innermost cause, which is what names the file, address or limit.
-pub(crate) fn root<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
-    let mut current = error;
-    while let Some(source) = current.source() {
-        current = source;
-    }
-    current
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn generic(source: impl Error + Send + Sync + 'static) -> object_store::Error {
-        object_store::Error::Generic {
-            store: "test",
-            source: Box::new(source),
-        }
-    }
-
-    #[test]
-    fn every_kind_of_source_is_understood() {
-        let io = |kind| generic(io::Error::new(kind, "x"));
-        let http = |kind| generic(HttpError::new(kind, io::Error::other("x")));
-        let missing = object_store::Error::NotFound {
-            path: "p".into(),
-            source: "x".into(),
-        };
-        for (error, kind, outcome) in [
-            (missing, StoreErrorKind::NotFound, Outcome::DidNotHappen),
-            (
-                io(io::ErrorKind::StorageFull),
-                StoreErrorKind::Full,
-                Outcome::Unknown,
-            ),
-            (
-                io(io::ErrorKind::PermissionDenied),
-                StoreErrorKind::Denied,
-                Outcome::Unknown,
-            ),
-            (
-                io(io::ErrorKind::Other),
-                StoreErrorKind::Other,
-                Outcome::Unknown,
-            ),
-            (
-                http(HttpErrorKind::Connect),
-                StoreErrorKind::Unreachable,
-                Outcome::DidNotHappen,
-            ),
-            (
-                http(HttpErrorKind::Timeout),
-                StoreErrorKind::Timeout,
-                Outcome::Unknown,
-            ),
-            (
-                http(HttpErrorKind::Request),
-                StoreErrorKind::Interrupted,
-                Outcome::Unknown,
-            ),
-            (
-                Fault::without_effect(StoreErrorKind::Throttled, "slow down").into(),
-                StoreErrorKind::Throttled,
-                Outcome::DidNotHappen,
-            ),
-            (
-                generic(generic(Fault::unknown(StoreErrorKind::Timeout, "late"))),
-                StoreErrorKind::Timeout,
-                Outcome::Unknown,
-            ),
-        ] {
-            let class = classify(&error);
-            assert_eq!((class.kind, class.outcome), (kind, outcome), "{error:?}");
-        }
-    }
-
-    #[test]
-    fn a_store_error_names_operation_object_and_root() {
-        let error = StoreError::new("put", "a/b", generic(io::Error::other("disk on fire")));
-        assert_eq!(error.to_string(), "put 'a/b': failed (disk on fire)");
-        assert!(error.is_retriable());
     }
 }

@@ -1,9 +1,9 @@
 //! Polite access to the object store: everything in Floe that touches an object goes through here.
 //!
 //! ```text
-//! Store ─▶ retry ─▶ hedge ─▶ limit ─▶ timeout ─▶ count ─▶ prefix ─▶ S3, folder, memory, faults
-//!          pauses,  second   AIMD     one        what a
-//!          budget   PUT               attempt    bill says
+//! Store ─▶ retry ─▶ limit ─▶ hedge ─▶ timeout ─▶ count ─▶ prefix ─▶ S3, folder, memory, faults
+//!          pauses,  AIMD     second   one        what a
+//!          budget            PUT      attempt    bill says
 //! ```
 //!
 //! Each layer is one file with one job and an [`ObjectStore`] itself. There is one stack per
@@ -17,8 +17,10 @@ pub mod fault;
 mod hedge;
 mod limit;
 mod open;
+mod options;
 mod retry;
 mod s3;
+mod stack;
 #[cfg(test)]
 mod tests;
 mod timeout;
@@ -27,7 +29,6 @@ mod url;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt;
@@ -41,54 +42,19 @@ use object_store::{
 pub use crate::error::{Fault, Outcome, StoreError, StoreErrorKind};
 pub use count::{Caller, Operation, RequestCount, RequestCounts};
 pub use open::OpenError;
+pub use options::StoreOptions;
 pub use url::{StoreUrl, StoreUrlError};
 
-use count::CountingStore;
-use hedge::{HedgeState, HedgeStore};
-use limit::{LimitStore, Limiter};
-use retry::{RetryState, RetryStore};
-use timeout::{AttemptTimeout, TimeoutStore};
+use hedge::HedgeState;
+use limit::Limiter;
+use retry::RetryState;
+use stack::Layers;
 
 /// How much of an object's end is compared to settle whose it is. A segment's end holds the checksums
 /// of all its bytes.
 const SETTLE_BYTES: u64 = 64 * 1024;
 /// How often a create is tried again when the store says that the name is taken and then that it is not.
 const SETTLE_ROUNDS: u32 = 4;
-
-/// How the store is treated.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct StoreOptions {
-    /// Time for one attempt. Default 10 s: far above what a healthy store takes, far below what a
-    /// client waits. More lets a stalled connection hold up a segment for longer.
-    pub attempt_timeout: Duration,
-    /// More time for each MiB that travels. Default 1 s.
-    pub attempt_timeout_per_mib: Duration,
-    /// Time for all attempts and the pauses between them. Default 30 s, a client's request timeout.
-    pub total_timeout: Duration,
-    /// Time for all attempts while the store is opened and checked. Default 8 s.
-    pub probe_timeout: Duration,
-    /// Requests under way at most, 4 or more; fewer while the store asks for fewer. Default 256.
-    pub concurrency_max: usize,
-    /// Whether a slow create-only PUT gets a second one beside it, at most one in twenty. Default
-    /// yes; has no effect on folders, where it would only double the work of one disk.
-    pub hedge: bool,
-    /// Seed of the jitter between attempts; processes that share a store should not share it.
-    pub jitter_seed: u64,
-}
-
-impl Default for StoreOptions {
-    fn default() -> Self {
-        Self {
-            attempt_timeout: Duration::from_secs(10),
-            attempt_timeout_per_mib: Duration::from_secs(1),
-            total_timeout: Duration::from_secs(30),
-            probe_timeout: Duration::from_secs(8),
-            concurrency_max: 256,
-            hedge: true,
-            jitter_seed: 0,
-        }
-    }
-}
 
 /// Whose bytes a name holds after a create.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -410,44 +376,5 @@ fn ends_with(payload: &PutPayload, end: &[u8]) -> bool {
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Store({})", self.stack(Caller::Probe))
-    }
-}
-
-/// What the stacks of all callers share.
-struct Layers {
-    base: Arc<dyn ObjectStore>,
-    counts: Arc<RequestCounts>,
-    limiter: Arc<Limiter>,
-    hedge: Option<Arc<HedgeState>>,
-    retry: Arc<RetryState>,
-}
-
-impl Layers {
-    fn stack(&self, caller: Caller, options: &StoreOptions) -> Arc<dyn ObjectStore> {
-        let is_probe = caller == Caller::Probe;
-        let timeout = AttemptTimeout {
-            base: if is_probe {
-                options.probe_timeout / 2
-            } else {
-                options.attempt_timeout
-            },
-            per_mib: options.attempt_timeout_per_mib,
-        };
-        let total = if is_probe {
-            options.probe_timeout
-        } else {
-            options.total_timeout
-        };
-        let counts = Arc::clone(&self.counts);
-        let mut stack: Arc<dyn ObjectStore> =
-            Arc::new(CountingStore::new(Arc::clone(&self.base), counts, caller));
-        stack = Arc::new(TimeoutStore::new(stack, timeout));
-        if !matches!(caller, Caller::Metadata | Caller::Probe) {
-            stack = Arc::new(LimitStore::new(stack, Arc::clone(&self.limiter)));
-        }
-        if let Some(hedge) = &self.hedge {
-            stack = Arc::new(HedgeStore::new(stack, Arc::clone(hedge)));
-        }
-        Arc::new(RetryStore::new(stack, Arc::clone(&self.retry), total))
     }
 }

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use floe_protocol::checksum;
 use floe_protocol::record_batch::{BatchHeader, CRC_START_BYTES};
 use floe_protocol::types::{Offset, TimestampMs, TopicPartition};
@@ -132,20 +132,21 @@ impl Writer {
     /// # Panics
     /// When offsets of a partition go back, or the index would pass 4 GiB.
     #[must_use]
-    pub fn seal(mut self) -> SealedSegment {
-        // Stable: the order of arrival within a partition is the order of its records.
-        self.pushed.sort_by_key(|pushed| pushed.partition);
-        let mut pieces = Pieces::new(&self.pushed);
-        let mut head = Vec::with_capacity(footer::HEADER_BYTES);
-        footer::encode_header(self.id, self.created_ms, &mut head);
-        pieces.copy(&head);
-        let mut index = Index::default();
-        let mut position_bytes = HEADER_BYTES;
-        for pushed in self.pushed {
-            add_to_index(&mut index, &pushed, position_bytes);
-            position_bytes += u64::from(pushed.batch.length_bytes);
-            pieces.add(pushed.bytes);
+    pub fn seal(self) -> SealedSegment {
+        let order = self.order();
+        let mut body = Body::new(&self);
+        for run in order.chunk_by(|a, b| a.0 == b.0) {
+            for (_, number) in run {
+                if let Some(pushed) = self.pushed.get(*number) {
+                    body.add(pushed, run.len());
+                }
+            }
         }
+        let Body {
+            index,
+            mut pieces,
+            position_bytes,
+        } = body;
         let mut tail = index.encode();
         let footer = Footer {
             id: self.id,
@@ -159,7 +160,8 @@ impl Writer {
             record_count: index.extents.iter().map(IndexExtent::record_count).sum(),
         };
         footer.encode(&mut tail);
-        let payload = pieces.finish(tail);
+        pieces.copy(&tail);
+        let payload = pieces.finish();
         SealedSegment {
             id: self.id,
             level: self.level,
@@ -168,64 +170,110 @@ impl Writer {
             payload,
         }
     }
+
+    /// The batches' numbers by partition and, within a partition, arrival: the order of its records.
+    /// Sorts keys beside each other in memory instead of the far larger batches.
+    fn order(&self) -> Vec<(TopicPartition, usize)> {
+        let numbered = self.pushed.iter().enumerate();
+        let mut order: Vec<_> = numbered
+            .map(|(number, pushed)| (pushed.partition, number))
+            .collect();
+        order.sort_unstable();
+        order
+    }
 }
 
-/// Appends a batch to the extent of its partition, or begins the next extent: for another partition,
-/// or where the offsets have a hole.
-fn add_to_index(index: &mut Index, pushed: &Pushed, position_bytes: u64) {
-    let crc = batch_crc(pushed);
-    if let Some(extent) = index.extents.last_mut()
-        && extent.partition == pushed.partition
-    {
-        let next = extent
-            .base_offset
-            .map(|base| base + extent.record_count().cast_signed());
-        assert!(
-            next <= pushed.base_offset,
-            "offsets of {} go back",
-            pushed.partition
-        );
-        if next == pushed.base_offset {
-            extent.crc = checksum::crc32c_combine(extent.crc, crc, pushed.bytes.len());
-            extent.batches.push(pushed.batch);
-            return;
+/// Header and body under construction.
+struct Body {
+    index: Index,
+    pieces: Pieces,
+    position_bytes: u64,
+}
+
+impl Body {
+    fn new(writer: &Writer) -> Self {
+        let mut header = Vec::with_capacity(footer::HEADER_BYTES);
+        footer::encode_header(writer.id, writer.created_ms, &mut header);
+        let mut pieces = Pieces::new(&writer.pushed);
+        pieces.copy(&header);
+        Self {
+            index: Index::default(),
+            pieces,
+            position_bytes: HEADER_BYTES,
         }
     }
-    index.extents.push(IndexExtent {
-        partition: pushed.partition,
-        position_bytes,
-        crc,
-        base_offset: pushed.base_offset,
-        batches: vec![pushed.batch],
-    });
+
+    /// Adds a batch to the extent of its partition, or begins the next extent: for another partition,
+    /// or where the offsets have a hole. At most `room` batches will follow in the same extent.
+    fn add(&mut self, pushed: &Pushed, room: usize) {
+        let before = self.index.extents.last_mut();
+        match before.filter(|extent| continues(extent, pushed)) {
+            Some(extent) => {
+                extent.crc = crc_with(extent.crc, pushed);
+                extent.batches.push(pushed.batch);
+            }
+            None => {
+                let mut batches = Vec::with_capacity(room);
+                batches.push(pushed.batch);
+                self.index.extents.push(IndexExtent {
+                    partition: pushed.partition,
+                    position_bytes: self.position_bytes,
+                    crc: crc_with(0, pushed),
+                    base_offset: pushed.base_offset,
+                    batches,
+                });
+            }
+        }
+        self.position_bytes += u64::from(pushed.batch.length_bytes);
+        self.pieces.add(&pushed.bytes);
+    }
 }
 
-/// The CRC of the whole batch. The producer's covers all but the first bytes, among them those that
-/// change when offsets are assigned.
-fn batch_crc(pushed: &Pushed) -> u32 {
+/// Whether a batch belongs to the end of `extent`.
+fn continues(extent: &IndexExtent, pushed: &Pushed) -> bool {
+    if extent.partition != pushed.partition {
+        return false;
+    }
+    let next = extent
+        .base_offset
+        .map(|base| base + extent.record_count().cast_signed());
+    assert!(
+        next <= pushed.base_offset,
+        "offsets of {} go back",
+        pushed.partition
+    );
+    next == pushed.base_offset
+}
+
+/// The CRC of what `crc` covers and the whole batch after it. The producer's own CRC, which was
+/// checked, covers all but the first bytes, among them those that change when offsets are assigned.
+fn crc_with(crc: u32, pushed: &Pushed) -> u32 {
     let bytes = &pushed.bytes;
     if bytes.len() < REFERENCED_FROM_BYTES {
-        return checksum::crc32c(bytes);
+        // Copied anyway; adding up so few bytes is no dearer than combining.
+        return checksum::crc32c_append(crc, bytes);
     }
     let head = bytes.get(..CRC_START_BYTES).unwrap_or_default();
     let rest_bytes = bytes.len() - head.len();
-    checksum::crc32c_combine(checksum::crc32c(head), pushed.crc, rest_bytes)
+    checksum::crc32c_combine(checksum::crc32c_append(crc, head), pushed.crc, rest_bytes)
 }
 
 /// The pieces of the payload under construction.
 struct Pieces {
     chunks: Vec<Bytes>,
-    /// Small batches not yet in a chunk.
-    small: Vec<u8>,
+    /// Small batches not yet in a piece; all of them share one allocation.
+    small: BytesMut,
 }
 
 impl Pieces {
     fn new(pushed: &[Pushed]) -> Self {
         let is_large = |pushed: &&Pushed| pushed.bytes.len() >= REFERENCED_FROM_BYTES;
         let large = pushed.iter().filter(is_large).count();
+        let small = pushed.iter().map(|pushed| pushed.bytes.len());
+        let small: usize = small.filter(|length| *length < REFERENCED_FROM_BYTES).sum();
         Self {
             chunks: Vec::with_capacity(2 * large + 1),
-            small: Vec::new(),
+            small: BytesMut::with_capacity(footer::HEADER_BYTES + small),
         }
     }
 
@@ -233,24 +281,22 @@ impl Pieces {
         self.small.extend_from_slice(bytes);
     }
 
-    fn add(&mut self, bytes: Bytes) {
+    fn add(&mut self, bytes: &Bytes) {
         if bytes.len() < REFERENCED_FROM_BYTES {
-            self.small.extend_from_slice(&bytes);
+            self.copy(bytes);
             return;
         }
         self.cut();
-        self.chunks.push(bytes);
+        self.chunks.push(bytes.clone());
     }
 
     fn cut(&mut self) {
         if !self.small.is_empty() {
-            self.chunks
-                .push(Bytes::from(std::mem::take(&mut self.small)));
+            self.chunks.push(self.small.split().freeze());
         }
     }
 
-    fn finish(mut self, tail: Vec<u8>) -> Payload {
-        self.copy(&tail);
+    fn finish(mut self) -> Payload {
         self.cut();
         Payload::new(self.chunks)
     }

@@ -17,6 +17,9 @@ use object_store::{
     PutResult, RenameOptions, Result, UploadPart, coalesce_ranges,
 };
 
+/// Names in one answer to a listing.
+const LIST_PAGE: usize = 1000;
+
 /// Who makes a request.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Caller {
@@ -64,7 +67,7 @@ pub enum Operation {
     Get,
     /// What is known about an object.
     Head,
-    /// A page of names, or all pages of one listing where the store does not show them.
+    /// A page of up to 1,000 names.
     List,
     /// One object, however many travel in a request.
     Delete,
@@ -229,9 +232,14 @@ impl CountingStore {
     ) -> BoxStream<'static, Result<ObjectMeta>> {
         self.tally.start(Operation::List, 0);
         let tally = self.tally.clone();
-        listing
-            .map(move |item| tally.end(Operation::List, item))
-            .boxed()
+        let count = move |(number, item)| {
+            // Object stores answer in pages and bill each.
+            if number > 0 && number % LIST_PAGE == 0 {
+                tally.start(Operation::List, 0);
+            }
+            tally.end(Operation::List, item)
+        };
+        listing.enumerate().map(count).boxed()
     }
 }
 

@@ -6,6 +6,7 @@
 //! tasks of the store, not of their caller, so that dropping a request does not undo it.
 
 mod plan;
+mod upload;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,8 +22,7 @@ use object_store::path::Path;
 use object_store::{
     CopyOptions, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload,
     OBJECT_STORE_COALESCE_DEFAULT, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result, UploadPart,
-    coalesce_ranges,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result, coalesce_ranges,
 };
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -256,7 +256,7 @@ impl ObjectStore for FaultStore {
     ) -> Result<Box<dyn MultipartUpload>> {
         let upload = self.inner.put_multipart_opts(location, opts);
         let (upload, _) = self.read(Operation::Put, location, upload).await?;
-        Ok(Box::new(FaultUpload {
+        Ok(Box::new(upload::FaultUpload {
             upload,
             store: self.clone(),
             path: location.clone(),
@@ -362,41 +362,5 @@ fn spoil(body: Bytes, draw: Draw) -> Bytes {
             damaged.into()
         }
         _ => body,
-    }
-}
-
-/// Parts fail without an effect; the last step may lose its reply.
-#[derive(Debug)]
-struct FaultUpload {
-    upload: Box<dyn MultipartUpload>,
-    store: FaultStore,
-    path: Path,
-}
-
-#[async_trait]
-impl MultipartUpload for FaultUpload {
-    fn put_part(&mut self, data: PutPayload) -> UploadPart {
-        let part = self.upload.put_part(data);
-        let (store, path) = (self.store.clone(), self.path.clone());
-        async move { store.read(Operation::Put, &path, part).await.map(drop) }.boxed()
-    }
-
-    async fn complete(&mut self) -> Result<PutResult> {
-        let draw = self.store.draw(Operation::Put, &self.path, false);
-        if let Some(answer) = without_effect(draw, &self.path).await {
-            return Err(answer);
-        }
-        sleep(draw.there).await;
-        let result = self.upload.complete().await;
-        sleep(draw.back).await;
-        match draw.fate {
-            Fate::HangsWithEffect => future::pending().await,
-            Fate::LostReply | Fate::LateEffect => Err(reset()),
-            _ => result,
-        }
-    }
-
-    async fn abort(&mut self) -> Result<()> {
-        self.upload.abort().await
     }
 }

@@ -98,10 +98,10 @@ struct Client {
 #[async_trait]
 impl HttpService for Client {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let is_head = request.method().as_str() == "HEAD";
         let response = self.client.execute(request).await?;
         let status = response.status().as_u16();
-        // 304, 404 and 412 are answers to a question; object_store knows them.
-        if status < 400 || status == 412 {
+        if status < 400 {
             return Ok(response);
         }
         let retry_after = response
@@ -113,10 +113,12 @@ impl HttpService for Client {
         let body = body.bytes().await?;
         let text = String::from_utf8_lossy(&body);
         let code = element(&text, "Code").unwrap_or_default();
-        if status == 404 && code != "NoSuchBucket" {
+        // Answers to a question, which object_store knows. The code will do as their text.
+        let is_missing = status == 404 && (is_head || code.starts_with("NoSuch"));
+        if status == 412 || is_missing && code != "NoSuchBucket" {
             return Ok(HttpResponse::from_parts(
                 parts,
-                HttpResponseBody::from(body),
+                HttpResponseBody::from(code.to_owned()),
             ));
         }
         let (kind, outcome) = meaning(status, code);
@@ -145,6 +147,8 @@ fn meaning(status: u16, code: &str) -> (StoreErrorKind, Outcome) {
         }
         (409, _) => StoreErrorKind::Conflict,
         (501, _) => StoreErrorKind::Unsupported,
+        // Whoever says that did not look for an object: a proxy, a server that is no store.
+        (404, _) => StoreErrorKind::Other,
         (507, _) | (_, "XMinioStorageFull" | "QuotaExceeded") => StoreErrorKind::Full,
         (500.., _) => StoreErrorKind::Internal,
         _ => StoreErrorKind::Invalid,
@@ -212,6 +216,7 @@ mod tests {
                 DidNotHappen,
             ),
             (501, "NotImplemented", Kind::Unsupported, DidNotHappen),
+            (404, "", Kind::Other, DidNotHappen),
             (507, "XMinioStorageFull", Kind::Full, Unknown),
         ] {
             assert_eq!(meaning(status, code), (kind, outcome), "{status} {code}");

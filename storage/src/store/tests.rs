@@ -1,6 +1,8 @@
 //! The whole stack over a store that goes wrong, in paused time.
 
+mod careless;
 mod create;
+mod history;
 mod layers;
 mod open;
 
@@ -12,7 +14,7 @@ use object_store::memory::InMemory;
 use object_store::path::Path;
 
 use super::fault::{FaultPlan, FaultStore};
-use super::{Store, StoreOptions};
+use super::{Caller, Created, Store, StoreError, StoreOptions};
 
 /// A memory store that goes wrong as `plan` says, and the polite stack over it.
 fn faulty(plan: FaultPlan, options: &StoreOptions, seed: u64) -> (FaultStore, Store) {
@@ -32,4 +34,11 @@ fn bytes(text: &str) -> Vec<Bytes> {
 
 fn ms(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
+}
+
+/// Creates an object that holds its own name.
+async fn put(store: &Store, name: &str) -> Result<Created, StoreError> {
+    store
+        .put_create(&Path::from(name), bytes(name), Caller::Produce)
+        .await
 }

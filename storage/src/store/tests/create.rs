@@ -141,7 +141,7 @@ async fn a_store_that_overwrites_is_found_out_and_keeps_its_bytes() {
         .unwrap();
     assert!(store.honours_create(&path, claim.clone()).await.unwrap());
 
-    let careless = super::layers::Careless(std::sync::Arc::new(faults));
+    let careless = super::careless::Careless(std::sync::Arc::new(faults));
     let options = StoreOptions::default();
     let store = crate::store::Store::new(
         std::sync::Arc::new(careless),

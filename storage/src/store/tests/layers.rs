@@ -1,94 +1,13 @@
 //! What each layer promises, seen through the whole stack.
 
-use std::ops::Range;
-use std::sync::Arc;
-
-use async_trait::async_trait;
-use bytes::Bytes;
 use futures::future::join_all;
-use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
-use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-    PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result,
-};
 use tokio::time::Instant;
 
-use super::{bytes, faulty, ms};
+use super::{bytes, faulty, ms, put};
 use crate::store::fault::{Fate, FaultPlan};
-use crate::store::{Caller, Created, Operation, Outcome, Store, StoreErrorKind, StoreOptions};
-
-/// A store that ignores the condition of a create.
-#[derive(Debug)]
-pub(super) struct Careless(pub(super) Arc<dyn ObjectStore>);
-
-impl std::fmt::Display for Careless {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "careless {}", self.0)
-    }
-}
-
-#[async_trait]
-impl ObjectStore for Careless {
-    async fn put_opts(
-        &self,
-        location: &Path,
-        payload: PutPayload,
-        opts: PutOptions,
-    ) -> Result<PutResult> {
-        let opts = PutOptions {
-            mode: PutMode::Overwrite,
-            ..opts
-        };
-        self.0.put_opts(location, payload, opts).await
-    }
-
-    async fn put_multipart_opts(
-        &self,
-        location: &Path,
-        opts: PutMultipartOptions,
-    ) -> Result<Box<dyn MultipartUpload>> {
-        self.0.put_multipart_opts(location, opts).await
-    }
-
-    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        self.0.get_opts(location, options).await
-    }
-
-    async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
-        self.0.get_ranges(location, ranges).await
-    }
-
-    fn delete_stream(
-        &self,
-        locations: BoxStream<'static, Result<Path>>,
-    ) -> BoxStream<'static, Result<Path>> {
-        self.0.delete_stream(locations)
-    }
-
-    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.0.list(prefix)
-    }
-
-    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        self.0.list_with_delimiter(prefix).await
-    }
-
-    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        self.0.copy_opts(from, to, options).await
-    }
-
-    async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> Result<()> {
-        self.0.rename_opts(from, to, options).await
-    }
-}
-
-async fn put(store: &Store, name: &str) -> std::result::Result<Created, crate::error::StoreError> {
-    store
-        .put_create(&Path::from(name), bytes(name), Caller::Produce)
-        .await
-}
+use crate::store::{Caller, Created, Operation, Outcome, StoreErrorKind, StoreOptions};
 
 #[tokio::test(start_paused = true)]
 async fn retries_end_in_time_and_say_what_may_have_happened() {
@@ -436,52 +355,4 @@ async fn deletes_and_listings_are_tried_again() {
         .await
         .unwrap();
     assert_eq!(left, []);
-}
-
-/// Everything a store can be asked, in a fixed order, under a plan in which everything goes wrong.
-async fn workload(seed: u64) -> (u32, std::collections::BTreeMap<Fate, u64>, String) {
-    let (faults, store) = faulty(FaultPlan::harsh(), &StoreOptions::default(), seed);
-    let mut answers = String::new();
-    for round in 0..15 {
-        let names: Vec<_> = (0..8).map(|number| format!("{round}/{number}")).collect();
-        let puts = join_all(names.iter().map(|name| put(&store, name))).await;
-        let path = Path::from(names[0].as_str());
-        let get = store.get_whole(&path, Caller::Fetch).await;
-        let list: std::result::Result<Vec<_>, _> = store
-            .list(&Path::from("0"), Caller::Compaction)
-            .try_collect()
-            .await;
-        let names = list.map(|list| {
-            list.into_iter()
-                .map(|meta| meta.location)
-                .collect::<Vec<_>>()
-        });
-        store.delete(&path, Caller::Compaction).await.ok();
-        let puts: Vec<_> = puts
-            .into_iter()
-            .map(|put| put.map_err(|e| e.to_string()))
-            .collect();
-        let get = get.map_err(|error| error.to_string());
-        answers += &format!(
-            "{puts:?} {get:?} {names:?} {:?}\n",
-            Instant::now().elapsed()
-        );
-    }
-    faults.settled().await;
-    (faults.trace(), faults.fates(), answers)
-}
-
-#[tokio::test(start_paused = true)]
-async fn one_seed_is_one_history() {
-    let mut traces = std::collections::BTreeSet::new();
-    let mut met = std::collections::BTreeSet::new();
-    for seed in 0..10 {
-        let first = workload(seed).await;
-        let second = workload(seed).await;
-        assert_eq!(first, second, "seed {seed}");
-        traces.insert(first.0);
-        met.extend(first.1.into_keys());
-    }
-    assert_eq!(traces.len(), 10, "seeds differ");
-    assert!(met.len() >= 11, "{met:?}");
 }

@@ -127,6 +127,7 @@ async fn what_is_wrong_with_a_bucket_is_said_by_name() {
             "SignatureDoesNotMatch words",
         ),
         ("500 Oops", "InternalError", "cannot be used"),
+        ("404 Not Found", "", "HTTP 404"),
     ] {
         let (endpoint, _server) = answering(xml(status, code).leak()).await;
         let error = open_bucket(&endpoint).await.unwrap_err().to_string();
