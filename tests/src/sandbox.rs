@@ -191,6 +191,11 @@ impl Sandbox {
         self.setup.listen
     }
 
+    /// Where it answers HTTP.
+    pub fn http_address(&self) -> SocketAddr {
+        self.setup.http
+    }
+
     /// How it was started.
     pub fn setup(&self) -> &Setup {
         &self.setup

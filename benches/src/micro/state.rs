@@ -17,6 +17,7 @@ use floe_protocol::types::{PartitionIndex, TopicId, TopicPartition};
 use floe_storage::segment::{Index, IndexBatch, IndexExtent, SegmentId};
 
 use super::Measurement;
+use crate::time::thread_cpu;
 
 const NOW_MS: i64 = 1_800_000_000_000;
 
@@ -220,11 +221,11 @@ fn speed(measured: &mut Vec<Measurement>, name: &str, load: &Load) {
         if commands.is_empty() {
             break;
         }
-        let start = cpu_time();
+        let start = thread_cpu();
         for command in commands {
             row_bytes += size_bytes(&commit(&mut state, command));
         }
-        busy += cpu_time().saturating_sub(start);
+        busy += thread_cpu().saturating_sub(start);
     }
     let batches = f64::from(load.commits) * f64::from(load.batches_per_commit());
     let per_second = batches / busy.as_secs_f64();
@@ -239,13 +240,6 @@ fn speed(measured: &mut Vec<Measurement>, name: &str, load: &Load) {
         per_batch,
         "bytes/batch",
     ));
-}
-
-/// Time this thread was on a core: what others do on the machine does not count.
-fn cpu_time() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    let seconds = Duration::from_secs(time.tv_sec.unsigned_abs());
-    seconds + Duration::from_nanos(time.tv_nsec.unsigned_abs())
 }
 
 /// Bytes that go to the engine.
@@ -342,9 +336,9 @@ fn recovery(measured: &mut Vec<Measurement>) {
         keep(commit(&mut state, load.commit(number)));
     }
     let replayed = state.counts().replay_commits;
-    let start = cpu_time();
+    let start = thread_cpu();
     let again = recover(&rows);
-    let seconds = cpu_time().saturating_sub(start).as_secs_f64();
+    let seconds = thread_cpu().saturating_sub(start).as_secs_f64();
     assert_eq!(
         again.ok().map(|again| again.hash()),
         Some(state.hash()),

@@ -44,6 +44,16 @@ impl S3 {
         }
     }
 
+    /// A service that the caller keeps running.
+    pub fn running(endpoint: &str, key: &str, secret: &str) -> Arc<S3> {
+        Arc::new(S3 {
+            endpoint: endpoint.trim_end_matches('/').to_owned(),
+            key: key.to_owned(),
+            secret: secret.to_owned(),
+            running: None,
+        })
+    }
+
     /// The service of this test process, started on first use.
     ///
     /// # Panics
@@ -185,8 +195,8 @@ fn environment(endpoint: &str, key: &str, secret: &str) -> Vec<(String, String)>
     .into()
 }
 
-/// The HTTP client wants a TLS provider even for plain connections.
-fn install_tls() {
+/// Installs the TLS provider that the HTTP client wants even for plain connections.
+pub fn install_tls() {
     // The error says that one is installed already.
     rustls::crypto::ring::default_provider()
         .install_default()
