@@ -106,7 +106,7 @@ fn attack(address: SocketAddr, seed: u64, sent: &AtomicUsize) {
     let mut frames = BadFrames::new(seed, "bad");
     while sent.fetch_add(1, Ordering::SeqCst) < FRAMES {
         let frame = frames.next_frame();
-        let polite = frame.len() % 2 == 0;
+        let polite = frame.len().is_multiple_of(2);
         let mut connection = TcpStream::connect(address).expect("the broker accepts");
         connection
             .set_read_timeout(Some(Duration::from_millis(200)))

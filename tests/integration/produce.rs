@@ -217,14 +217,14 @@ fn record_sizes(target: &Target) {
         let record = FutureRecord::<(), Vec<u8>>::to(&topic)
             .partition(0)
             .payload(&value);
-        futures::executor::block_on(producer.send(record, SEND_LIMIT))
+        futures::executor::block_on(producer.send(record, SEND_LIMIT)).map_err(|(error, _)| error)
     };
     // The default limit is 1,048,588 bytes with the batch's own 61 and the record's few.
     for size_bytes in [0, 1, 100_000, 1_048_000] {
-        send(size_bytes).unwrap_or_else(|(error, _)| panic!("{size_bytes} bytes: {error}"));
+        send(size_bytes).unwrap_or_else(|error| panic!("{size_bytes} bytes: {error}"));
     }
     for size_bytes in [1_048_588, 3_000_000] {
-        let (error, _) = send(size_bytes).unwrap_err();
+        let error = send(size_bytes).unwrap_err();
         let code = error.rdkafka_error_code();
         assert_eq!(
             code,

@@ -157,7 +157,8 @@ impl<'a> FrameReader<'a> {
     /// Charges a frame of which `received_bytes` are there for those and the next read.
     async fn charge(&self, begun: &mut Begun, received_bytes: usize) {
         let ahead = received_bytes.clamp(CHARGE_BYTES_MIN, STEP_BYTES);
-        self.charge_up_to(begun, received_bytes.saturating_add(ahead)).await;
+        self.charge_up_to(begun, received_bytes.saturating_add(ahead))
+            .await;
     }
 
     async fn charge_up_to(&self, begun: &mut Begun, bytes: usize) {
@@ -186,7 +187,8 @@ impl<'a> FrameReader<'a> {
             let frame_bytes = begun.frame_bytes;
             self.charge_up_to(&mut begun, frame_bytes).await;
         }
-        let bytes = Bytes::copy_from_slice(self.buffer.get(..begun.frame_bytes).unwrap_or_default());
+        let bytes =
+            Bytes::copy_from_slice(self.buffer.get(..begun.frame_bytes).unwrap_or_default());
         self.buffer.advance(begun.frame_bytes);
         Ok(Frame {
             bytes,

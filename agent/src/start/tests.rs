@@ -20,7 +20,10 @@ use crate::memory::Share;
 use crate::testing::{Client, agent, config, local};
 
 fn on_folder(folder: &std::path::Path) -> Config {
-    Config { store: StoreUrl::Folder(folder.to_owned()), ..config(&[]) }
+    Config {
+        store: StoreUrl::Folder(folder.to_owned()),
+        ..config(&[])
+    }
 }
 
 fn metadata() -> MetadataRequest {
@@ -81,14 +84,20 @@ async fn a_port_in_use_is_named() {
     listening.listeners[0].listen = local(port);
     let mut health = config(&[]);
     health.http = local(port);
-    for (case, config, flag) in [("listener", listening, "--listen"), ("http", health, "--http")] {
+    for (case, config, flag) in [
+        ("listener", listening, "--listen"),
+        ("http", health, "--http"),
+    ] {
         let refused = start(config).await.expect_err(case).to_string();
         assert!(refused.contains(&port.to_string()), "{case}: {refused}");
         assert!(refused.contains(flag), "{case}: {refused}");
         assert_eq!(refused.lines().count(), 1, "{case}: {refused}");
     }
     let mut nowhere = config(&[]);
-    nowhere.listeners[0].listen = Endpoint { host: "192.0.2.1".to_owned(), port: 0 };
+    nowhere.listeners[0].listen = Endpoint {
+        host: "192.0.2.1".to_owned(),
+        port: 0,
+    };
     assert!(matches!(start(nowhere).await, Err(StartError::Listen(_))));
 }
 
@@ -96,10 +105,21 @@ async fn a_port_in_use_is_named() {
 async fn one_process_per_folder() {
     let folder = tempfile::tempdir().unwrap();
     let first = start(on_folder(folder.path())).await.unwrap();
-    let refused = start(on_folder(folder.path())).await.expect_err("in use").to_string();
-    assert!(refused.contains("in use by another floe process"), "{refused}");
+    let refused = start(on_folder(folder.path()))
+        .await
+        .expect_err("in use")
+        .to_string();
+    assert!(
+        refused.contains("in use by another floe process"),
+        "{refused}"
+    );
     first.shutdown().await.unwrap();
-    start(on_folder(folder.path())).await.unwrap().shutdown().await.unwrap();
+    start(on_folder(folder.path()))
+        .await
+        .unwrap()
+        .shutdown()
+        .await
+        .unwrap();
 }
 
 /// Starts over a folder that a dropped broker still lets go of: its tasks end at their next await, and
@@ -193,10 +213,20 @@ async fn a_client_that_reads_nothing_does_not_hold_up_a_drain() {
     client.call(9, &metadata()).await;
     // More answers than the sockets' buffers hold, none of them read.
     let frame = crate::testing::request_frame(9, 1, &metadata());
-    let framed = [&i32::try_from(frame.len()).unwrap().to_be_bytes()[..], &frame].concat();
+    let framed = [
+        &i32::try_from(frame.len()).unwrap().to_be_bytes()[..],
+        &frame,
+    ]
+    .concat();
     let flood = framed.repeat(1000);
-    while timeout(Duration::from_millis(200), client.send(&flood)).await.is_ok() {}
-    timeout(Duration::from_secs(15), agent.shutdown()).await.expect("within its time").unwrap();
+    while timeout(Duration::from_millis(200), client.send(&flood))
+        .await
+        .is_ok()
+    {}
+    timeout(Duration::from_secs(15), agent.shutdown())
+        .await
+        .expect("within its time")
+        .unwrap();
 }
 
 #[tokio::test]
@@ -206,7 +236,10 @@ async fn health_and_metrics_over_http() {
     for (path, expected) in [
         ("/livez", "200 OK"),
         ("/readyz", "200 OK"),
-        ("/metrics", "floe_store_requests_total{caller=\"produce\",operation=\"put\"} 0"),
+        (
+            "/metrics",
+            "floe_store_requests_total{caller=\"produce\",operation=\"put\"} 0",
+        ),
         ("/metrics", "floe_memory_capacity_bytes{share=\"produce\"}"),
         ("/nothing", "404 Not Found"),
     ] {
