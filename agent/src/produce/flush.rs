@@ -17,18 +17,22 @@ pub struct FlushRule {
     /// Early: enough bytes to be worth a PUT while the store has nothing to do. Default 1 MiB.
     pub early_bytes: u64,
     /// Early: this many requests of one connection are half of its window, beyond which its client
-    /// would soon stand still. Default 3, for the 5 requests a stock client keeps in flight.
+    /// would soon stand still. Default 2, for the 5 requests a stock client keeps in flight: they
+    /// then travel in two turns, one being stored while the other is being committed.
     pub early_requests: u32,
 }
 
 impl FlushRule {
+    /// Early: while the store has nothing to do, nothing waits longer than this part of the linger.
+    const EARLY_PART: u32 = 4;
+
     /// The defaults for a bucket, whose PUTs cost money and some ten milliseconds.
     pub const BUCKET: Self = Self {
         segment_bytes: 8 * 1024 * 1024,
         segment_batches: 50_000,
         linger: Duration::from_millis(250),
         early_bytes: 1024 * 1024,
-        early_requests: 3,
+        early_requests: 2,
     };
 
     /// The defaults for a local folder, whose PUTs cost an fsync.
@@ -36,6 +40,13 @@ impl FlushRule {
         linger: Duration::from_millis(4),
         ..Self::BUCKET
     };
+
+    const fn early_wait(&self) -> Duration {
+        match self.linger.checked_div(Self::EARLY_PART) {
+            Some(wait) => wait,
+            None => self.linger,
+        }
+    }
 }
 
 /// What waits in a lane.
@@ -93,10 +104,11 @@ pub(crate) enum Cause {
 ///   bucket, some 50 USD a month at 5 USD per million;
 /// - *idle*, nothing of this agent is being stored or committed: a lone synchronous producer costs one
 ///   PUT per round trip of PUT and commit (7 a second at 150 ms) and gains up to the linger each time;
-/// - *early*, no PUT is under way and either enough bytes wait or half of some client's window does:
-///   up to one PUT per duration of a PUT (16 a second at 60 ms, some 200 USD a month), paid only while
-///   producers would otherwise stand still. It keeps a stock producer, which has 5 requests in
-///   flight, busy whatever the store's latency.
+/// - *early*, no PUT is under way, and enough bytes wait, or half of some client's window does, or
+///   something has waited for a quarter of the linger: up to one PUT per duration of a PUT (16 a second
+///   at 60 ms, some 200 USD a month) while producers would otherwise stand still, and 8 a second for
+///   many producers that send little. Without it a stock producer, which has 5 requests in flight,
+///   would be held to them per linger, whatever the store's latency.
 pub(crate) fn decide(rule: &FlushRule, gathered: Gathered, under_way: UnderWay) -> Decision {
     if gathered.batches == 0 {
         return Decision::Empty;
@@ -104,15 +116,11 @@ pub(crate) fn decide(rule: &FlushRule, gathered: Gathered, under_way: UnderWay) 
     if gathered.bytes >= rule.segment_bytes || gathered.batches >= rule.segment_batches {
         return Decision::Seal(Cause::Full);
     }
-    let Some(left) = rule
-        .linger
-        .checked_sub(gathered.waited)
-        .filter(|left| !left.is_zero())
-    else {
+    let Some(rest) = left(rule.linger, gathered.waited) else {
         return Decision::Seal(Cause::Linger);
     };
     if under_way.puts > 0 {
-        return Decision::Wait(left);
+        return Decision::Wait(rest);
     }
     if under_way.commits == 0 {
         return Decision::Seal(Cause::Idle);
@@ -121,7 +129,15 @@ pub(crate) fn decide(rule: &FlushRule, gathered: Gathered, under_way: UnderWay) 
     if gathered.bytes >= rule.early_bytes || half_a_window {
         return Decision::Seal(Cause::Early);
     }
-    Decision::Wait(left)
+    match left(rule.early_wait(), gathered.waited) {
+        Some(rest) => Decision::Wait(rest),
+        None => Decision::Seal(Cause::Early),
+    }
+}
+
+/// What is left of a wait, if anything.
+fn left(wait: Duration, waited: Duration) -> Option<Duration> {
+    wait.checked_sub(waited).filter(|left| !left.is_zero())
 }
 
 #[cfg(test)]
@@ -186,19 +202,31 @@ mod tests {
                 "one batch beside a commit",
                 gathered(100, 1, 1, 10),
                 A_COMMIT,
-                wait(240),
+                Decision::Wait(Duration::from_micros(52_500)),
+            ),
+            (
+                "a quarter of the linger beside a commit",
+                gathered(100, 1, 1, 63),
+                A_COMMIT,
+                Decision::Seal(Cause::Early),
+            ),
+            (
+                "a quarter of the linger beside a PUT",
+                gathered(100, 1, 1, 63),
+                A_PUT,
+                wait(187),
             ),
             (
                 "half a window beside a commit",
-                gathered(100, 3, 3, 1),
+                gathered(100, 2, 2, 1),
                 A_COMMIT,
                 Decision::Seal(Cause::Early),
             ),
             (
                 "less than half a window",
-                gathered(100, 2, 2, 1),
+                gathered(100, 2, 1, 1),
                 A_COMMIT,
-                wait(249),
+                Decision::Wait(Duration::from_micros(61_500)),
             ),
             (
                 "half a window beside a PUT",
@@ -216,7 +244,7 @@ mod tests {
                 "just below 1 MiB",
                 gathered(MIB - 1, 1, 1, 1),
                 A_COMMIT,
-                wait(249),
+                Decision::Wait(Duration::from_micros(61_500)),
             ),
             (
                 "7 MiB beside a PUT",
