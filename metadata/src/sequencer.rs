@@ -46,7 +46,7 @@ const GROUPS_MAX: usize = 64;
 /// Rows of a group that are read at the same time.
 const ROWS_READ_AT_ONCE: usize = 64;
 /// Bytes of rows under way.
-const ROWS_BYTES_MAX: usize = 64 << 20;
+const ROWS_BYTES_MAX: usize = 16 << 20;
 /// Watch batches a subscriber may be behind before it must start anew.
 const WATCH_BATCHES_MAX: usize = 1024;
 

@@ -8,10 +8,10 @@ use floe_protocol::types::{NO_PRODUCER_ID, TopicId, TopicPartition};
 use floe_storage::clock::Clock;
 use floe_storage::segment::{Index, IndexBatch, IndexExtent, SegmentId};
 use floe_storage::store::{Store, StoreOptions};
+use floe_storage::tasks::Tasks;
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use object_store::path::Path;
-use floe_storage::tasks::Tasks;
 
 use crate::api::{CommitRequest, NewTopic};
 use crate::cluster::NewCluster;

@@ -40,10 +40,12 @@ use slatedb::{CloseReason, Db, ErrorKind};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use self::clock::SessionClock;
+use self::folder::FolderStore;
 use self::queue::Queue;
 use super::{Durable, Engine, EngineError, Row, RowChange, Session};
 
 mod clock;
+mod folder;
 mod queue;
 mod upkeep;
 
@@ -55,9 +57,9 @@ const CLOCK_KEY: &[u8] = &[OWN_TAG, b'c'];
 /// Memory for decoded blocks of rows; the same again for indexes and filters.
 const CACHE_BYTES: u64 = 8 << 20;
 /// A memtable is written out at this size even before its WALs are many.
-const MEMTABLE_BYTES: usize = 16 << 20;
+const MEMTABLE_BYTES: usize = 8 << 20;
 /// Rows not yet in an L0 object; beyond it writes wait for the store.
-const UNFLUSHED_BYTES: usize = 64 << 20;
+const UNFLUSHED_BYTES: usize = 32 << 20;
 /// L0 objects at which memtables wait for the compactor.
 const L0_MAX: usize = 32;
 /// How often SlateDB looks at its manifest unasked. We ask it at every barrier and after compactions.
@@ -78,10 +80,10 @@ pub struct SlateEngine {
 /// What depends on the kind of store.
 #[derive(Clone, Copy, Debug)]
 pub struct SlateOptions {
-    /// Whether objects can be replaced on condition (`If-Match`). Where they cannot, as in folders,
-    /// old manifests are collected without a boundary object; only an owner that is alive and not
-    /// fenced may then exist, which the folder's lock sees to.
-    pub conditional_update: bool,
+    /// A folder: files carry no attributes and cannot be replaced on condition (`If-Match`). Creates
+    /// are then settled by their bytes, and old manifests are collected without a boundary object;
+    /// for both at most one owner may be alive, which the folder's lock sees to.
+    pub is_folder: bool,
     /// WAL objects after which the memtable is written out. What is beyond it is replayed when the
     /// engine opens: about one request per WAL on a bucket, 50 µs in a folder. Each memtable costs
     /// two PUTs and later its share of compaction.
@@ -93,7 +95,7 @@ impl SlateOptions {
     #[must_use]
     pub const fn bucket() -> Self {
         Self {
-            conditional_update: true,
+            is_folder: false,
             wals_per_memtable: 128,
         }
     }
@@ -102,7 +104,7 @@ impl SlateOptions {
     #[must_use]
     pub const fn folder() -> Self {
         Self {
-            conditional_update: false,
+            is_folder: true,
             wals_per_memtable: 512,
         }
     }
@@ -126,6 +128,11 @@ impl SlateEngine {
         clock: Clock,
         tasks: Tasks,
     ) -> Self {
+        let store = if options.is_folder {
+            Arc::new(FolderStore::new(store))
+        } else {
+            store
+        };
         Self {
             store,
             root,

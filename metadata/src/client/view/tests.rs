@@ -62,7 +62,7 @@ async fn shows_what_is_committed() {
     };
     assert_eq!((extents.len(), bounds.high_watermark), (1, 10));
     let by_name = scene.view.topic_by_name("topic-1").unwrap();
-    assert_eq!(scene.view.topics(), [by_name.clone()]);
+    assert_eq!(scene.view.topics(), std::slice::from_ref(&by_name));
     assert_eq!(scene.view.topic(topic_id(1)), Some(by_name));
     let revision = scene
         .service

@@ -35,7 +35,7 @@ struct State {
 }
 
 /// WALs since the last memtable was written out.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Wals {
     pub(super) count: AtomicU64,
     pub(super) grown: Notify,

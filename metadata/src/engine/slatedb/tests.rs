@@ -158,6 +158,8 @@ fn counted() -> (PoliteStore, Store) {
 async fn a_commit_is_one_put_and_many_at_once_share_it() {
     let (polite, store) = counted();
     let session = own(&store.engine(Clock::simulated(1_000_000))).await;
+    // The memtable of what was replayed, here nothing, is written out first of all.
+    tokio::time::sleep(Duration::from_secs(1)).await;
     let before = requests(&polite, Operation::Put);
     for number in 0..100 {
         session.submit(vec![row(number)]).await.unwrap();
@@ -210,6 +212,30 @@ async fn memtables_bound_the_replay_and_are_compacted() {
     assert_eq!(rows(&session).await.len(), 500);
     let gets = requests(&polite, Operation::Get) - before;
     assert!(gets < 2 * 128 + 64, "{gets} GETs to open");
+}
+
+/// Owners that die early do not leave an ever longer replay behind.
+#[tokio::test(start_paused = true)]
+async fn a_crash_loop_does_not_lengthen_the_replay() {
+    let (polite, store) = counted();
+    let mut gets = 0;
+    for round in 0..20 {
+        let engine = store.engine(Clock::simulated(1_000_000));
+        let before = requests(&polite, Operation::Get);
+        let session = own(&engine).await;
+        gets = requests(&polite, Operation::Get) - before;
+        for number in 0..50 {
+            session
+                .submit(vec![row(round * 50 + number)])
+                .await
+                .unwrap();
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert!(
+        gets < 150,
+        "{gets} GETs to open after 20 deaths of 50 WALs each"
+    );
 }
 
 #[tokio::test(start_paused = true)]

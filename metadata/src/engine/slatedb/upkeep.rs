@@ -2,7 +2,7 @@
 //! refers to. All of it is driven by writes; without writes no request is made.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use slatedb::config::{
@@ -10,6 +10,7 @@ use slatedb::config::{
     GarbageCollectorDirectoryOptions, GarbageCollectorOptions,
 };
 use slatedb::{CompactorBuilder, Db, Error};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -21,6 +22,8 @@ const COMPACT_FROM: usize = 8;
 const COMPACT_UNTIL: usize = 4;
 /// How often a running compactor and we look at its progress.
 const COMPACTOR_POLL: Duration = Duration::from_millis(500);
+/// How long a compactor may take to put down its work.
+const COMPACTOR_STOP_MAX: Duration = Duration::from_secs(5);
 /// A compactor that has not caught up by then is started afresh when the next memtable is written.
 const COMPACTION_MAX: Duration = Duration::from_secs(300);
 
@@ -40,10 +43,16 @@ pub(super) struct Upkeep {
 
 impl Upkeep {
     pub(super) fn new(engine: SlateEngine, db: Arc<Db>, ended: CancellationToken) -> Self {
+        // What was replayed is written out first of all, so that owners that die early do not leave
+        // more and more of it. After a release there is nothing, and nothing is written.
+        let wals = Wals {
+            count: AtomicU64::new(engine.options.wals_per_memtable),
+            grown: Notify::new(),
+        };
         Self {
             engine,
             db,
-            wals: Arc::default(),
+            wals: Arc::new(wals),
             ended,
         }
     }
@@ -54,18 +63,18 @@ impl Upkeep {
 
     /// Runs until the session ends, then closes the database without writing anything more.
     pub(super) async fn run(self) {
-        tokio::select! {
-            biased;
-            () = self.ended.cancelled() => {}
-            () = self.write_memtables() => self.ended.cancelled().await,
-            () = self.tidy() => self.ended.cancelled().await,
-        }
+        let memtables = async {
+            tokio::select! {
+                biased;
+                () = self.ended.cancelled() => {}
+                () = self.write_memtables() => self.ended.cancelled().await,
+            }
+        };
+        futures::join!(memtables, self.tidy());
+        self.ended.cancelled().await;
         // Already closed after a release; what else goes wrong here concerns nobody any more.
-        drop(
-            self.db
-                .close_with_options(CloseOptions::default().with_flush_type(None))
-                .await,
-        );
+        let without_flush = CloseOptions::default().with_flush_type(None);
+        drop(self.db.close_with_options(without_flush).await);
     }
 
     /// Keeps the replay of a next start short. Ends when the database does.
@@ -86,28 +95,34 @@ impl Upkeep {
         }
     }
 
-    /// Compacts and collects when there is something to. Ends when the database does.
+    /// Compacts and collects when there is something to. Ends with the session or the database.
     async fn tidy(&self) {
         let mut collected = Instant::now();
-        let mut manifests = self.db.subscribe();
-        loop {
-            let crowded = |l0: usize| l0 >= COMPACT_FROM;
-            let seen = manifests
-                .wait_for(|status| {
-                    status.close_reason.is_some() || crowded(status.current_manifest.l0().len())
-                })
-                .await;
-            if !seen.is_ok_and(|status| status.close_reason.is_none()) {
-                return;
-            }
+        while self.crowded().await {
             if let Err(error) = self.compact().await {
                 tracing::warn!(%error, "compaction of metadata failed; it is tried again");
                 tokio::time::sleep(COMPACTOR_POLL).await;
             }
             if collected.elapsed() >= COLLECT_EVERY {
-                self.collect().await;
-                collected = Instant::now();
+                tokio::select! {
+                    biased;
+                    () = self.ended.cancelled() => return,
+                    () = self.collect() => collected = Instant::now(),
+                }
             }
+        }
+    }
+
+    /// Waits until there is something to compact; `false` when there will never be.
+    async fn crowded(&self) -> bool {
+        let mut manifests = self.db.subscribe();
+        let crowded = manifests.wait_for(|status| {
+            status.close_reason.is_some() || status.current_manifest.l0().len() >= COMPACT_FROM
+        });
+        tokio::select! {
+            biased;
+            () = self.ended.cancelled() => false,
+            status = crowded => status.is_ok_and(|status| status.close_reason.is_none()),
         }
     }
 
@@ -115,11 +130,16 @@ impl Upkeep {
         let compactor = CompactorBuilder::new(self.engine.root.clone(), self.engine.store.clone())
             .with_options(compactor_options())
             .build();
-        tokio::select! {
+        let outcome = tokio::select! {
             biased;
-            () = self.ended.cancelled() => compactor.stop().await,
-            ended = compactor.run() => ended,
-            caught_up = self.until_compacted() => caught_up.and(compactor.stop().await),
+            () = self.ended.cancelled() => Ok(()),
+            ended = compactor.run() => return ended,
+            caught_up = self.until_compacted() => caught_up,
+        };
+        // Its tasks are its own: dropping it would leave them behind. In an outage they may hang.
+        match tokio::time::timeout(COMPACTOR_STOP_MAX, compactor.stop()).await {
+            Ok(stopped) => outcome.and(stopped),
+            Err(_) => outcome,
         }
     }
 
@@ -133,7 +153,7 @@ impl Upkeep {
     }
 
     async fn collect(&self) {
-        let options = collector_options(self.engine.options.conditional_update);
+        let options = collector_options(self.engine.options.is_folder);
         if let Err(error) = self.engine.admin().run_gc_once(options).await {
             tracing::warn!(%error, "collecting garbage of metadata failed; it is tried again");
         }
@@ -155,7 +175,7 @@ fn compactor_options() -> CompactorOptions {
     }
 }
 
-fn collector_options(conditional_update: bool) -> GarbageCollectorOptions {
+fn collector_options(is_folder: bool) -> GarbageCollectorOptions {
     let older_than = |min_age| {
         Some(GarbageCollectorDirectoryOptions {
             interval: None,
@@ -172,7 +192,7 @@ fn collector_options(conditional_update: bool) -> GarbageCollectorOptions {
         compactions_options: older_than(OBJECT_AGE_MIN),
         detach_options: None,
         metric_level: None,
-        boundary_files_enabled: conditional_update,
+        boundary_files_enabled: !is_folder,
         object_store_max_retries: None,
     }
 }
