@@ -324,6 +324,21 @@ impl Store {
         let theirs = match self.get_suffix(path, asked, caller).await {
             Ok(theirs) => theirs,
             Err(error) if error.kind() == StoreErrorKind::NotFound => return Ok(None),
+            // S3 has no range of an empty object.
+            Err(error) if error.kind() == StoreErrorKind::Invalid => {
+                let meta = self
+                    .head(path, caller)
+                    .await
+                    .map_err(StoreError::into_unknown)?;
+                let Some(meta) = meta else { return Ok(None) };
+                if meta.size > 0 {
+                    return Err(error.into_unknown());
+                }
+                Part {
+                    bytes: Bytes::new(),
+                    object_bytes: 0,
+                }
+            }
             Err(error) => return Err(error.into_unknown()),
         };
         let is_ours = theirs.object_bytes == our_bytes && ends_with(ours, &theirs.bytes);
