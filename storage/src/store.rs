@@ -310,8 +310,7 @@ impl Store {
             .map_err(|error| StoreError::new("create", path.as_ref(), error))
     }
 
-    /// Whose bytes the taken name `path` holds: one GET of its end tells size and bytes at once.
-    /// `None` when there is no such object after all.
+    /// Whose bytes the taken name `path` holds; `None` when there is no such object after all.
     async fn settle(
         &self,
         path: &Path,
@@ -319,29 +318,27 @@ impl Store {
         caller: Caller,
     ) -> Result<Option<Created>, StoreError> {
         let our_bytes = ours.content_length() as u64;
-        // No store can give the last 0 bytes.
-        let asked = our_bytes.clamp(1, SETTLE_BYTES);
-        let theirs = match self.get_suffix(path, asked, caller).await {
-            Ok(theirs) => theirs,
+        let meta = self
+            .head(path, caller)
+            .await
+            .map_err(StoreError::into_unknown)?;
+        let Some(meta) = meta else { return Ok(None) };
+        if meta.size != our_bytes {
+            return Ok(Some(Created::Existed));
+        }
+        // Stores do not agree on what a part of nothing is.
+        if our_bytes == 0 {
+            return Ok(Some(Created::New));
+        }
+        let end = match self
+            .get_suffix(path, SETTLE_BYTES.min(our_bytes), caller)
+            .await
+        {
+            Ok(end) => end.bytes,
             Err(error) if error.kind() == StoreErrorKind::NotFound => return Ok(None),
-            // S3 has no range of an empty object.
-            Err(error) if error.kind() == StoreErrorKind::Invalid => {
-                let meta = self
-                    .head(path, caller)
-                    .await
-                    .map_err(StoreError::into_unknown)?;
-                let Some(meta) = meta else { return Ok(None) };
-                if meta.size > 0 {
-                    return Err(error.into_unknown());
-                }
-                Part {
-                    bytes: Bytes::new(),
-                    object_bytes: 0,
-                }
-            }
             Err(error) => return Err(error.into_unknown()),
         };
-        let is_ours = theirs.object_bytes == our_bytes && ends_with(ours, &theirs.bytes);
+        let is_ours = ends_with(ours, &end);
         Ok(Some(if is_ours {
             Created::New
         } else {
