@@ -42,6 +42,22 @@ async fn the_first_creates_and_all_agree() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn version_1_is_these_bytes() {
+    let store = store();
+    Cluster::open(&store, "slatedb", new(1)).await.unwrap();
+    let text = store
+        .get_whole(&key::cluster(), Caller::Metadata)
+        .await
+        .unwrap();
+    assert_eq!(
+        text,
+        "floe cluster 1\nengine slatedb\nlineage 01010101010101010101010101010101\n\
+         id AQEBAQEBAQEBAQEBAQEBAQ\n",
+        "clusters of version 1 must stay readable for ever"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn rivals_agree_on_one() {
     let store = store();
     let opened = (1..=8).map(|byte| Cluster::open(&store, "slatedb", new(byte)));

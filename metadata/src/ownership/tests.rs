@@ -252,6 +252,21 @@ async fn an_outage_is_told_as_one() {
     );
 }
 
+#[test]
+fn version_1_is_these_bytes() {
+    let claim = Claim {
+        epoch: 26,
+        owner: owner(7),
+        engine_epoch: 25,
+    };
+    assert_eq!(
+        claim.encode(),
+        "floe claim 1\nepoch 26\naddress 10.0.0.7:9080\n\
+         nonce 07070707070707070707070707070707\nengine-epoch 25\n",
+        "claims of version 1 must stay readable for ever"
+    );
+}
+
 proptest! {
     #[test]
     fn claims_come_back(epoch: u64, engine_epoch: u64, nonce: [u8; 16], address in "[a-z0-9.:\\[\\]-]{1,40}") {
