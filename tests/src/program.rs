@@ -166,10 +166,13 @@ fn collect(pipe: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<
 /// If it cannot be made.
 pub fn artifacts(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("the test knows its own path");
-    let target = test
+    // Not found by its CACHEDIR.TAG: cargo writes none into a target folder that somebody made before.
+    let profile = test
         .ancestors()
-        .find(|folder| folder.join("CACHEDIR.TAG").is_file())
-        .expect("tests run from cargo's target folder");
+        .find(|folder| folder.ends_with("deps"))
+        .and_then(Path::parent)
+        .expect("cargo builds tests into a folder `deps`");
+    let target = profile.parent().expect("a profile's folder lies in cargo's target folder");
     let folder = target.join("test-artifacts").join(name);
     std::fs::create_dir_all(&folder).expect("a folder below the target folder can be made");
     folder
