@@ -172,7 +172,9 @@ pub fn artifacts(name: &str) -> PathBuf {
         .find(|folder| folder.ends_with("deps"))
         .and_then(Path::parent)
         .expect("cargo builds tests into a folder `deps`");
-    let target = profile.parent().expect("a profile's folder lies in cargo's target folder");
+    let target = profile
+        .parent()
+        .expect("a profile's folder lies in cargo's target folder");
     let folder = target.join("test-artifacts").join(name);
     std::fs::create_dir_all(&folder).expect("a folder below the target folder can be made");
     folder
