@@ -5,6 +5,9 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
+/// The longest latency that is told apart; a longer one counts as this.
+const LONGEST: Duration = Duration::from_secs(3600);
+
 /// Latencies of many requests.
 #[derive(Clone, Debug)]
 pub struct Latencies {
@@ -39,10 +42,13 @@ impl Latencies {
     ///
     /// # Panics
     ///
-    /// Never: three digits are a valid precision.
+    /// Never: the bounds and three digits are valid.
     pub fn new() -> Latencies {
+        // With bounds: one that grows does not grow for a value that saturates.
+        let longest = u64::try_from(LONGEST.as_micros()).unwrap_or(u64::MAX);
         Latencies {
-            micros: Histogram::new(3).expect("three digits are a valid precision"),
+            micros: Histogram::new_with_bounds(1, longest, 3)
+                .expect("the bounds and three digits are valid"),
         }
     }
 
@@ -56,11 +62,11 @@ impl Latencies {
     ///
     /// # Panics
     ///
-    /// Never: both grow as they need.
+    /// Never: both have the same bounds.
     pub fn add(&mut self, other: &Latencies) {
         self.micros
             .add(&other.micros)
-            .expect("a growing histogram takes any value");
+            .expect("both have the same bounds");
     }
 
     /// What was recorded.
@@ -88,5 +94,25 @@ impl std::fmt::Display for Percentiles {
             "p50 {:.2} ms, p90 {:.2}, p99 {:.2}, p99.9 {:.2}, max {:.2}",
             self.p50_ms, self.p90_ms, self.p99_ms, self.p999_ms, self.max_ms
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_those_of_what_was_recorded() {
+        let (mut all, mut half) = (Latencies::new(), Latencies::new());
+        for ms in 1..=99 {
+            all.record(Duration::from_millis(ms));
+        }
+        half.record(Duration::from_secs(100_000));
+        all.add(&half);
+        let told = all.percentiles();
+        assert_eq!(told.count, 100);
+        assert!((told.p50_ms - 50.0).abs() < 0.1, "{told}");
+        assert!((told.p99_ms - 99.0).abs() < 0.1, "{told}");
+        assert!((told.max_ms / 3_600_000.0 - 1.0).abs() < 0.001, "{told}");
     }
 }

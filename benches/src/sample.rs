@@ -152,23 +152,29 @@ fn requests(address: Option<SocketAddr>) -> BTreeMap<String, f64> {
     by_operation(&text)
 }
 
-/// Sums `floe_store_requests_total{operation="…"}` by operation.
+/// Sums `floe_store_requests_total{operation="…",caller="…"}` by operation, `get`, and by both,
+/// `get by fetch`.
 fn by_operation(text: &str) -> BTreeMap<String, f64> {
     let mut counts = BTreeMap::new();
     for line in text
         .lines()
         .filter(|line| line.starts_with("floe_store_requests_total{"))
     {
-        let operation = line
-            .split_once("operation=\"")
-            .and_then(|(_, rest)| rest.split('"').next());
+        let label = |name: &str| {
+            let (_, rest) = line.split_once(&format!("{name}=\""))?;
+            rest.split('"').next()
+        };
         let count = line
             .rsplit(' ')
             .next()
             .and_then(|count| count.parse::<f64>().ok());
-        if let (Some(operation), Some(count)) = (operation, count) {
-            *counts.entry(operation.to_owned()).or_default() += count;
-        }
+        let (Some(operation), Some(caller), Some(count)) =
+            (label("operation"), label("caller"), count)
+        else {
+            continue;
+        };
+        *counts.entry(operation.to_owned()).or_default() += count;
+        *counts.entry(format!("{operation} by {caller}")).or_default() += count;
     }
     counts
 }
@@ -183,7 +189,14 @@ mod tests {
                     floe_store_requests_total{caller=\"metadata\",operation=\"put\"} 4\n\
                     floe_store_requests_total{operation=\"get\",caller=\"fetch\"} 1\n\
                     floe_other_total{operation=\"put\"} 9\n";
-        let expected = BTreeMap::from([("get".to_owned(), 1.0), ("put".to_owned(), 7.0)]);
-        assert_eq!(by_operation(text), expected);
+        let expected = [
+            ("get", 1.0),
+            ("get by fetch", 1.0),
+            ("put", 7.0),
+            ("put by metadata", 4.0),
+            ("put by produce", 3.0),
+        ];
+        let expected = expected.map(|(name, count)| (name.to_owned(), count));
+        assert_eq!(by_operation(text), BTreeMap::from(expected));
     }
 }

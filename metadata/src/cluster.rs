@@ -6,9 +6,11 @@
 //! engine slatedb                            where the metadata lives
 //! lineage 00112233445566778899aabbccddeeff  part of every other object's name
 //! id MkU3OEVBNTcwNTJENDM2Qg                 what clients are told
+//! crc32c 1c291ca3                           of all lines before
 //! ```
 
 use bytes::Bytes;
+use floe_protocol::checksum::crc32c;
 use floe_storage::key::{self, Lineage};
 use floe_storage::store::{Caller, Created, Store, StoreError, StoreErrorKind};
 
@@ -109,7 +111,9 @@ impl Cluster {
             id,
             engine,
         } = self;
-        format!("floe cluster {VERSION}\nengine {engine}\nlineage {lineage}\nid {id}\n")
+        seal(format!(
+            "floe cluster {VERSION}\nengine {engine}\nlineage {lineage}\nid {id}\n"
+        ))
     }
 
     fn parse(text: &[u8]) -> Result<Self, ClusterError> {
@@ -130,17 +134,32 @@ impl Cluster {
     }
 }
 
-/// A small text object: a line with its format and version, then one field per line.
+/// Adds to the lines of a small text object the last one, their checksum: a flipped bit in a lineage or
+/// an epoch would else be another cluster's.
+pub(crate) fn seal(mut lines: String) -> String {
+    let crc = crc32c(lines.as_bytes());
+    lines.push_str(&format!("{CRC}{crc:08x}\n"));
+    lines
+}
+
+const CRC: &str = "crc32c ";
+
+/// A small text object: a line with its format and version, then one field per line, then [`seal`].
 pub(crate) struct Fields<'a> {
     pub(crate) version: u32,
     lines: Vec<(&'a str, &'a str)>,
 }
 
 impl<'a> Fields<'a> {
-    /// `None` when `text` is not of this `format`, in any version.
+    /// `None` when `text` is not of this `format`, in any version, or is damaged.
     pub(crate) fn parse(text: &'a [u8], format: &str) -> Option<Self> {
         let text = std::str::from_utf8(text).ok()?.strip_suffix('\n')?;
-        let mut lines = text.split('\n');
+        let (lines, crc) = text.rsplit_once('\n')?;
+        let sealed = text.get(..=lines.len())?;
+        if crc.strip_prefix(CRC)? != format!("{:08x}", crc32c(sealed.as_bytes())) {
+            return None;
+        }
+        let mut lines = lines.split('\n');
         let version = lines
             .next()?
             .strip_prefix(format)?

@@ -30,7 +30,7 @@ use floe_storage::key::{self, Lineage};
 use floe_storage::store::{Caller, Created, Store, StoreError};
 use futures::TryStreamExt;
 
-use crate::cluster::Fields;
+use crate::cluster::{Fields, seal};
 
 /// The format of claims that is written and the newest that is understood.
 const VERSION: u32 = 1;
@@ -361,9 +361,9 @@ impl Claim {
             engine_epoch,
         } = self;
         let nonce = Lineage(*nonce);
-        Bytes::from(format!(
+        Bytes::from(seal(format!(
             "floe claim {VERSION}\nepoch {epoch}\naddress {address}\nnonce {nonce}\nengine-epoch {engine_epoch}\n"
-        ))
+        )))
     }
 
     fn parse(epoch: u64, text: &[u8]) -> Result<Self, ClaimError> {

@@ -20,6 +20,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
+use floe_planted::Bug;
 use floe_storage::clock::Clock;
 use futures::future::{BoxFuture, FutureExt, poll_fn};
 use futures::stream::{self, StreamExt, TryStreamExt};
@@ -205,7 +206,8 @@ impl Sequencer {
     fn take(&mut self, calls: Vec<Call>) -> ControlFlow<End> {
         for call in calls {
             match answer::sort(call) {
-                Sorted::Commit { term, .. } if term != self.term => {}
+                Sorted::Commit { term, .. }
+                    if term != self.term && !Bug::TermIgnored.is_planted() => {}
                 Sorted::Commit {
                     request, waiting, ..
                 } => {
@@ -268,17 +270,31 @@ impl Sequencer {
         let mut writes = WriteSet::new();
         let mut replies = Vec::with_capacity(commands.len());
         for (command, waiting) in commands {
-            let reply = self.state.apply(now_ms, command, &mut writes);
-            replies.push(waiting.reply(reply));
+            let reply = waiting.reply(self.state.apply(now_ms, command, &mut writes));
+            if Bug::RepliesBeforeDurable.is_planted() {
+                reply.send();
+            } else {
+                replies.push(reply);
+            }
         }
         self.state.seal(&mut writes);
         let rows_bytes = writes.rows.iter().map(row_bytes).sum();
         let started = self.proof.now();
         let durable = self.session.submit(writes.rows);
-        let events = WatchBatch {
+        let mut events = WatchBatch {
             revision: self.state.revision(),
             events: writes.events,
         };
+        if Bug::EventsBeforeDurable.is_planted() {
+            let early = WatchBatch {
+                events: mem::take(&mut events.events),
+                ..events
+            };
+            drop(self.watch.send(Arc::new(early)));
+        }
+        if Bug::WatchEventLost.is_planted() && events.revision.is_multiple_of(16) {
+            events.events.clear();
+        }
         self.rows_bytes += rows_bytes;
         self.submitted += 1;
         self.under_way.push_back(Group {

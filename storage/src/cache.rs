@@ -131,6 +131,15 @@ impl BlockCache {
             .await
     }
 
+    /// Lets go of the chunks that hold `range` of the object `path`, which turned out to be damaged: the
+    /// next read of them asks the store again.
+    pub fn forget(&self, path: &Path, range: Range<u64>) {
+        for number in range.start / CHUNK_BYTES..range.end.div_ceil(CHUNK_BYTES) {
+            let path = path.clone();
+            self.inner.chunks.remove(&ChunkKey { path, number });
+        }
+    }
+
     /// What the cache did so far and holds now.
     #[must_use]
     pub fn stats(&self) -> CacheStats {

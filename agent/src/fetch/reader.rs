@@ -106,8 +106,13 @@ impl Reader {
                 let rest = extents.get(index..).unwrap_or_default();
                 warm_until = index + self.warm(rest, &reading).await;
             }
-            let mut cursor = self.cursor(extent, source, reading.end_offset);
-            let step = reading.read_extent(&mut cursor).await;
+            let mut cursor = self.cursor(extent, source.clone(), reading.end_offset);
+            let mut step = reading.read_extent(&mut cursor).await;
+            if stored && matches!(step, Err(ReadError::Damaged { .. })) {
+                // Once more from the store: damage on the way is no damage in the store.
+                cursor = self.cursor(extent, source, reading.end_offset);
+                step = reading.read_extent(&mut cursor).await;
+            }
             if stored {
                 stopped_at = Some((index, cursor.at_bytes()));
             }

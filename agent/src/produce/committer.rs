@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use floe_metadata::api::{CommitError, CommitReply, CommitRequest};
 use floe_metadata::client::{Client, CommitLane, PendingCommit, Stopped};
+use floe_planted::Bug;
 use tokio::time::Instant;
 
 use super::activity::Trip;
@@ -146,6 +147,9 @@ impl Committer {
             tokio::time::sleep_until(at).await;
             self.lane.restart().await?;
             self.restart = None;
+        }
+        if Bug::CommitsReversed.is_planted() {
+            self.queue.make_contiguous().reverse();
         }
         for queued in self
             .queue

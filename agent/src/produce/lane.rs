@@ -15,6 +15,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use floe_metadata::api::{BatchResult, CommitError, CommitReply, CommitRequest};
+use floe_planted::Bug;
 use futures::StreamExt as _;
 use futures::stream::FuturesOrdered;
 use tokio::sync::Notify;
@@ -166,7 +167,9 @@ impl Lane {
             trip,
             result,
         } = stored;
-        if let Err(error) = result {
+        if let Err(error) = result
+            && !Bug::FailedPutTakenForDone.is_planted()
+        {
             tracing::warn!(
                 segment = %segment.id,
                 size_bytes = segment.size_bytes,
@@ -178,6 +181,15 @@ impl Lane {
                 self.shared.names.refused(id);
             }
             self.answer_all(answers, Outcome::NotStored);
+            return;
+        }
+        if Bug::AckWithoutCommit.is_planted() {
+            let written = Outcome::Written {
+                base_offset: 0,
+                log_start: 0,
+                log_append_time_ms: None,
+            };
+            self.answer_all(answers, written);
             return;
         }
         let request = CommitRequest {
@@ -233,7 +245,10 @@ impl Lane {
 
     /// # Panics
     /// Metadata answered for another number of batches than it was asked about.
-    fn answer_each(&self, request: &CommitRequest, answers: Vec<Answer>, reply: &CommitReply) {
+    fn answer_each(&self, request: &CommitRequest, mut answers: Vec<Answer>, reply: &CommitReply) {
+        if Bug::AnswersCrossed.is_planted() {
+            answers.reverse();
+        }
         let (results, count) = (&reply.results, answers.len());
         assert_eq!(
             results.len(),

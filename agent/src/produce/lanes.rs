@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use floe_planted::Bug;
 use floe_storage::tasks::Tasks;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -120,7 +121,10 @@ impl Lanes {
         self.measure(&batches);
         let wanted = self.wanted.load(Ordering::Relaxed);
         let mut place = seat.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let moves = |place: &Place| place.wanted != wanted && place.has_nothing_open();
+        let moves = |place: &Place| {
+            place.wanted != wanted
+                && (place.has_nothing_open() || Bug::LaneChangedInFlight.is_planted())
+        };
         if place.as_ref().is_none_or(moves) {
             *place = None;
             *place = Some(self.choose(wanted));

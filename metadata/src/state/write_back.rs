@@ -12,6 +12,7 @@
 //! after another quarter; what reaches the bound is written whatever it costs.
 
 use bytes::Bytes;
+use floe_planted::Bug;
 use floe_protocol::types::TopicPartition;
 
 use super::State;
@@ -84,6 +85,10 @@ impl State {
             share = share.saturating_sub(1);
             if self.oldest_unsaved_heads() == Some(oldest) {
                 if let Some((_, slot, chunk)) = self.unsaved_heads.pop_front() {
+                    if Bug::HeadLost.is_planted() && self.counters.commits.is_multiple_of(4) {
+                        self.save_heads(slot, chunk, &mut WriteSet::new());
+                        continue;
+                    }
                     self.save_heads(slot, chunk, writes);
                 }
             } else if let Some(resident) = self.producers.save_oldest() {
@@ -146,7 +151,7 @@ impl State {
             let Some((resident, is_unsaved)) = self.producers.evict() else {
                 return;
             };
-            if is_unsaved {
+            if is_unsaved && !Bug::ProducerLostOnEviction.is_planted() {
                 self.put_producer(resident.key, &resident.state, writes);
             }
         }

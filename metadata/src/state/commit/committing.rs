@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use floe_planted::Bug;
 use floe_protocol::types::{Offset, ProducerId, TimestampMs, TopicPartition};
 use floe_storage::segment::{IndexBatch, IndexExtent, SegmentId};
 
@@ -188,12 +189,28 @@ impl Committing<'_> {
         let begins = match self.judge(home, seat, batch) {
             Verdict::Continues => false,
             Verdict::Begins => true,
-            Verdict::Refused(rejection) => return Outcome::Rejected(rejection),
+            Verdict::Refused(rejection) => {
+                if Bug::SequenceBeforeBatch.is_planted()
+                    && rejection == BatchRejection::OutOfOrderSequence
+                    && let Some(seat) = seat
+                    && let Some(resident) = self.producers.change(seat, self.commit)
+                {
+                    resident.state = ProducerState::begin(epoch, base_sequence);
+                    let past = PastBatch::of(batch, next_offset);
+                    resident.state.append(past, self.counters.now_ms);
+                }
+                return Outcome::Rejected(rejection);
+            }
             Verdict::Duplicate(PastBatch {
                 base_offset,
                 max_timestamp_ms,
                 ..
             }) => {
+                let base_offset = if Bug::DuplicateAckedWithZero.is_planted() {
+                    0
+                } else {
+                    base_offset
+                };
                 return Outcome::Duplicate {
                     base_offset,
                     max_timestamp_ms,

@@ -99,6 +99,7 @@ impl FaultPlan {
             conflict_rate: 0.01,
             own_conflict_rate: 0.01,
             short_get_rate: 0.02,
+            damaged_get_rate: 0.02,
             ..Self::healthy()
         }
     }

@@ -1,0 +1,130 @@
+//! Lets the simulation look for every planted bug, and fails if it misses one.
+//!
+//! ```text
+//! FLOE_PLANTED_BUGS=1 cargo run -p floe-tests --bin planted-bugs            all of them
+//! FLOE_PLANTED_BUGS=1 cargo run -p floe-tests --bin planted-bugs NoFence    one
+//! ```
+//!
+//! `FLOE_TEST_SEEDS` bounds the seeds per bug, 10,000 by default.
+
+#![allow(
+    clippy::print_stdout,
+    reason = "a command-line tool speaks on standard output"
+)]
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use floe_planted::Bug;
+use floe_tests::config;
+use floe_tests::simulation::run::{nth_seed, run};
+
+/// The first of the seeds; others than those of the ordinary run.
+const BASE: u64 = 0x91a4_7ed0;
+
+/// Seeds in which a bug must be found.
+const SEEDS: u64 = 10_000;
+
+/// Seeds in which nothing may be found while no bug is awake.
+const SEEDS_WITHOUT: u64 = 100;
+
+/// The first seed that breaks a promise.
+struct Found {
+    /// Which one it was, counted from 1.
+    number: u64,
+    seed: u64,
+    /// What it broke first.
+    broken: String,
+}
+
+/// What a seed breaks first.
+fn broken(seed: u64) -> Option<String> {
+    match catch_unwind(AssertUnwindSafe(|| run(seed))) {
+        Ok(report) => report.broken.into_iter().next(),
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+            Some(format!("panicked: {}", text.unwrap_or("without words")))
+        }
+    }
+}
+
+/// Looks through `seeds` seeds on all cores, up to the first that breaks a promise.
+fn hunt(seeds: u64) -> Option<Found> {
+    let (next, first) = (AtomicU64::new(0), Mutex::new(None::<Found>));
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    if index >= seeds || first.lock().expect("not poisoned").is_some() {
+                        return;
+                    }
+                    let seed = nth_seed(BASE, index);
+                    let Some(broken) = broken(seed) else {
+                        continue;
+                    };
+                    let number = index + 1;
+                    let mut first = first.lock().expect("not poisoned");
+                    if first.as_ref().is_none_or(|found| number < found.number) {
+                        *first = Some(Found {
+                            number,
+                            seed,
+                            broken,
+                        });
+                    }
+                }
+            });
+        }
+    });
+    first.into_inner().expect("not poisoned")
+}
+
+fn main() -> ExitCode {
+    if !floe_planted::ARE_BUILT {
+        eprintln!("planted-bugs: this build has none: set FLOE_PLANTED_BUGS=1 and build again");
+        return ExitCode::FAILURE;
+    }
+    let wanted: Vec<String> = std::env::args().skip(1).collect();
+    let is_wanted =
+        |bug: &Bug| wanted.is_empty() || wanted.iter().any(|name| *name == format!("{bug:?}"));
+    let seeds = config::seeds().unwrap_or(SEEDS);
+    // A bug may well make the code panic; what it said is told with what was found.
+    std::panic::set_hook(Box::new(|_| {}));
+    if let Some(Found { seed, broken, .. }) = hunt(SEEDS_WITHOUT) {
+        println!("FAILED: without a bug, seed {seed}: {broken}");
+        return ExitCode::FAILURE;
+    }
+    let (mut numbers, mut missed) = (Vec::new(), 0);
+    for bug in Bug::ALL.iter().copied().filter(is_wanted) {
+        floe_planted::plant(Some(bug));
+        match hunt(seeds) {
+            Some(Found {
+                number,
+                seed,
+                broken,
+            }) => {
+                numbers.push(number);
+                let line = broken.lines().next().unwrap_or_default();
+                println!("{bug:?}: seed {number} ({seed}): {line}");
+            }
+            None => {
+                missed += 1;
+                println!("{bug:?}: NOT FOUND in {seeds} seeds");
+            }
+        }
+    }
+    floe_planted::plant(None);
+    numbers.sort_unstable();
+    let median = numbers.get(numbers.len() / 2).copied().unwrap_or(0);
+    let found = numbers.len();
+    println!("{found} found, median {median} seeds; {missed} not found");
+    if missed == 0 && found > 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
