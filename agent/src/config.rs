@@ -32,7 +32,7 @@ pub const DEFAULT_LISTENER: &str = "default";
 pub const DEFAULT_FILE: &str = "floe.toml";
 
 /// Most of the machine's memory that is taken unless asked for more.
-pub const MEMORY_LIMIT_BYTES_DEFAULT_MAX: u64 = 320 * 1024 * 1024;
+pub const MEMORY_LIMIT_BYTES_DEFAULT_MAX: u64 = 384 * 1024 * 1024;
 
 /// Everything a broker is started with.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -174,7 +174,9 @@ fn by_operation(text: &str) -> BTreeMap<String, f64> {
             continue;
         };
         *counts.entry(operation.to_owned()).or_default() += count;
-        *counts.entry(format!("{operation} by {caller}")).or_default() += count;
+        *counts
+            .entry(format!("{operation} by {caller}"))
+            .or_default() += count;
     }
     counts
 }

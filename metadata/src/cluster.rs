@@ -6,7 +6,7 @@
 //! engine slatedb                            where the metadata lives
 //! lineage 00112233445566778899aabbccddeeff  part of every other object's name
 //! id MkU3OEVBNTcwNTJENDM2Qg                 what clients are told
-//! crc32c 1c291ca3                           of all lines before
+//! crc32c 71d7b6b0                           of all lines before
 //! ```
 
 use bytes::Bytes;

@@ -36,7 +36,7 @@ bugs! {
     AnswersCrossed,
     /// Produce: a connection changes its lane while requests are under way.
     LaneChangedInFlight,
-    /// Produce: a new process names its segments as the one before.
+    /// Produce: a new process names its segments as the one before, and takes their objects for its own.
     NamesReused,
     /// Fetch: bytes from the store are not held against their checksum.
     ChecksumIgnored,

@@ -103,9 +103,9 @@ pub struct Args {
     #[arg(long, value_name = "NAME", verbatim_doc_comment)]
     zone: Option<String>,
 
-    /// What buffers and caches may take [default: 1/4 of memory, 320MiB at most]
+    /// What buffers and caches may take [default: 1/4 of memory, 384MiB at most]
     ///
-    /// The default is a quarter of the container's or the machine's memory, but not more than 320MiB:
+    /// The default is a quarter of the container's or the machine's memory, but not more than 384MiB:
     /// ask for more to give readers of old records more cache. Past the limit sockets are not read
     /// until there is room; nothing is dropped. At least 64MiB.
     /// [env: FLOE_MEMORY_LIMIT]

@@ -47,7 +47,7 @@ fn nothing_given() {
     assert_eq!(config.listeners[0].listen, endpoint("127.0.0.1", 9092));
     assert_eq!(config.listeners[0].advertise, None);
     assert_eq!(config.http, endpoint("127.0.0.1", 9080));
-    assert_eq!(config.memory_limit, ByteSize(320 << 20));
+    assert_eq!(config.memory_limit, ByteSize(384 << 20));
     assert_eq!(config.flush.bytes, ByteSize(8 << 20));
     assert_eq!(config.flush.interval, None);
     assert_eq!(
@@ -119,10 +119,10 @@ fn listeners_and_what_they_advertise() {
 #[test]
 fn the_memory_limit_follows_the_machine() {
     for (machine, expected) in [
-        (Some(16 << 30), 320 << 20),
+        (Some(16 << 30), 384 << 20),
         (Some(1 << 30), 256 << 20),
         (Some(100 << 20), 64 << 20),
-        (None, 320 << 20),
+        (None, 384 << 20),
     ] {
         let environment = Environment {
             memory_bytes: machine,
@@ -233,7 +233,7 @@ fn sizes() {
     ] {
         assert!(text.parse::<ByteSize>().is_err(), "{text}");
     }
-    assert_eq!(ByteSize(320 << 20).to_string(), "320MiB");
+    assert_eq!(ByteSize(384 << 20).to_string(), "384MiB");
     assert_eq!(ByteSize(1000).to_string(), "1000");
 }
 

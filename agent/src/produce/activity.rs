@@ -1,9 +1,10 @@
 //! What all lanes of the agent have under way, for the flush rule and for draining.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::flush::UnderWay;
 
@@ -33,6 +34,8 @@ pub(crate) struct Activity {
     puts: AtomicUsize,
     put_bytes: AtomicU64,
     commits: AtomicUsize,
+    /// When the last PUT or commit ended.
+    ended: Mutex<Instant>,
     /// Batches that were enqueued and have no outcome.
     open_batches: AtomicUsize,
     settled: Notify,
@@ -48,6 +51,7 @@ impl Activity {
             puts: AtomicUsize::new(0),
             put_bytes: AtomicU64::new(0),
             commits: AtomicUsize::new(0),
+            ended: Mutex::new(Instant::now()),
             open_batches: AtomicUsize::new(0),
             settled: Notify::new(),
             draining: AtomicBool::new(false),
@@ -69,11 +73,16 @@ impl Activity {
         wakes.iter().for_each(|wake| wake.notify_one());
     }
 
-    pub(crate) fn under_way(&self) -> UnderWay {
+    pub(crate) fn under_way(&self, now: Instant) -> UnderWay {
         UnderWay {
             puts: self.puts.load(Ordering::Acquire),
             commits: self.commits.load(Ordering::Acquire),
+            ended: now.saturating_duration_since(*self.ended()),
         }
+    }
+
+    fn ended(&self) -> MutexGuard<'_, Instant> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether one more PUT fits the limits; the first always does. Several lanes may ask at once and
@@ -157,6 +166,7 @@ impl Trip {
 
 impl Drop for Trip {
     fn drop(&mut self) {
+        *self.activity.ended() = Instant::now();
         if !self.stored {
             self.end_put();
         } else if self.activity.commits.fetch_sub(1, Ordering::AcqRel) == 1 {
@@ -183,29 +193,21 @@ mod tests {
         assert!(activity.admits_put());
         let second = activity.begin(10);
         assert!(!activity.admits_put(), "two at once");
-        assert_eq!(
-            activity.under_way(),
-            UnderWay {
-                puts: 2,
-                commits: 0
-            }
-        );
+        let counts = || {
+            let UnderWay { puts, commits, .. } = activity.under_way(Instant::now());
+            (puts, commits)
+        };
+        assert_eq!(counts(), (2, 0));
         assert!(wake.notified().now_or_never().is_none());
         first.stored();
         assert!(
             wake.notified().now_or_never().is_some(),
             "the end of a PUT wakes lanes"
         );
-        assert_eq!(
-            activity.under_way(),
-            UnderWay {
-                puts: 1,
-                commits: 1
-            }
-        );
+        assert_eq!(counts(), (1, 1));
         drop(second);
         drop(first);
-        assert_eq!(activity.under_way(), UnderWay::default());
+        assert_eq!(counts(), (0, 0));
         assert!(
             wake.notified().now_or_never().is_some(),
             "the last commit wakes lanes"

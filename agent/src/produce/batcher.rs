@@ -68,13 +68,17 @@ impl Batcher {
 
     /// What waits now.
     pub(crate) fn gathered(&self, now: Instant) -> Gathered {
+        let age = |at: Option<&(Instant, Batch)>| {
+            at.map_or(Duration::ZERO, |(arrived, _)| {
+                now.saturating_duration_since(*arrived)
+            })
+        };
         Gathered {
             bytes: self.bytes,
             batches: self.waiting.len(),
             requests_of_one_connection: self.requests_of_one_connection,
-            waited: self.waiting.front().map_or(Duration::ZERO, |(arrived, _)| {
-                now.saturating_duration_since(*arrived)
-            }),
+            waited: age(self.waiting.front()),
+            quiet: age(self.waiting.back()),
         }
     }
 

@@ -56,7 +56,7 @@ impl LaneDoor {
         let decision = decide(
             &shared.rule,
             batcher.gathered(now),
-            shared.activity.under_way(),
+            shared.activity.under_way(now),
         );
         drop(batcher);
         // The first batch starts the lane's timer. Whatever else may end the wait wakes the lane itself.
@@ -121,7 +121,7 @@ impl Lane {
         loop {
             let now = Instant::now();
             let mut batcher = self.door.lock();
-            let under_way = self.shared.activity.under_way();
+            let under_way = self.shared.activity.under_way(now);
             let cause = match decide(&self.shared.rule, batcher.gathered(now), under_way) {
                 Decision::Empty => return None,
                 Decision::Seal(cause) => cause,

@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use floe_planted::Bug;
 use bytes::Bytes;
+use floe_planted::Bug;
 use futures::stream::{self, BoxStream, StreamExt};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};

@@ -168,6 +168,7 @@ impl Consumer {
         }
         *seen = data.high_watermark.max(*seen);
         let bytes = data.records.clone().unwrap_or_default().into_bytes();
+        let asked_from = self.positions.get(&at).copied().unwrap_or_default();
         for (offset, id) in records(&bytes) {
             let position = self.positions.entry(at).or_default();
             if offset < *position {
@@ -187,6 +188,13 @@ impl Consumer {
                 .records
                 .push(Seen { offset, id });
             *position = offset + 1;
+        }
+        let position = self.positions.entry(at).or_default();
+        if !bytes.is_empty() && *position == asked_from {
+            let what = format!("{at}: asked from {asked_from} on, got only what lies before");
+            self.history.lock().expect("not poisoned").violation(what);
+            // Past it, or a reader would ask for the same for ever.
+            *position = (asked_from + 1).max(data.high_watermark);
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use floe_agent::produce::{FlushRule, UploadLimits};
 use floe_metadata::engine::memory::Faults;
 use floe_protocol::compression::Compression;
+use floe_storage::store::StoreOptions;
 use floe_storage::store::fault::FaultPlan;
 use rand::Rng;
 use rand::rngs::StdRng;
@@ -25,6 +26,8 @@ pub struct Plan {
     pub rule: FlushRule,
     /// How many uploads at once.
     pub uploads: UploadLimits,
+    /// How patient processes are with the store.
+    pub store: StoreOptions,
     /// Memory of each process.
     pub memory_bytes: u64,
     /// Bytes of producer states in memory; the rest is paged.
@@ -70,6 +73,11 @@ impl Plan {
                 count_max: pick(random, &[1, 2, 16]),
                 ..UploadLimits::default()
             },
+            store: StoreOptions {
+                attempt_timeout: pick(random, &[1, 10].map(Duration::from_secs)),
+                total_timeout: pick(random, &[2, 30].map(Duration::from_secs)),
+                ..StoreOptions::default()
+            },
             memory_bytes: 64 << 20,
             producer_states_bytes: pick(random, &[0, 1 << 10, 1 << 20]),
             replay_commits: pick(random, &[1, 4, 64, 10_000]),
@@ -91,6 +99,8 @@ fn producer(id: u32, random: &mut StdRng) -> ProducerPlan {
     ProducerPlan {
         id,
         idempotent: random.random_ratio(3, 4),
+        // Stock clients keep up to 5, careful plain ones 1.
+        in_flight_max: pick(random, &[1, 5, 5]),
         batch_records_max: pick(random, &[1, 3, 20]),
         pause: pick(random, &[2, 20, 100].map(Duration::from_millis)),
         compression: pick(
@@ -129,6 +139,11 @@ fn life(random: &mut StdRng) -> Life {
     let store = FaultPlan {
         latency_median: pick(random, &[0, 2, 30, 200].map(Duration::from_millis)),
         late_max: pick(random, &[1, 30].map(Duration::from_secs)),
+        damaged_get_rate: if is_harsh {
+            pick(random, &[0.0, 0.02, 0.3])
+        } else {
+            0.0
+        },
         ..store
     };
     let rate = |random: &mut StdRng| pick(random, &[0.0, 0.0, 0.005, 0.05]);

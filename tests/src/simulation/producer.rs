@@ -2,7 +2,7 @@
 //!
 //! An idempotent one keeps up to five requests in flight and, after any failure, reconnects and sends
 //! everything unacknowledged again, in order, with the same sequences: what stock clients do. A plain
-//! one sends each record once and never again.
+//! one sends each record once and never again; what it sends on one connection keeps its order all the same.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -31,9 +31,6 @@ use super::wire::{Closed, Link, any_version};
 use super::world::Agents;
 use crate::history::{Id, Outcome};
 
-/// Requests in flight on one connection, as stock clients do by default.
-const IN_FLIGHT_MAX: usize = 5;
-
 /// Larger than the number of producers in a run.
 const RENAME_STEP: u32 = 1_000;
 
@@ -44,6 +41,8 @@ pub struct ProducerPlan {
     pub id: u32,
     /// With a producer id, sequences and retries.
     pub idempotent: bool,
+    /// Requests in flight on one connection.
+    pub in_flight_max: usize,
     /// Greatest number of records per batch.
     pub batch_records_max: u32,
     /// Mean pause between two requests.
@@ -268,12 +267,7 @@ impl Producer {
     }
 
     async fn make_room(&mut self, flights: &mut VecDeque<Flight>) -> Result<(), Closed> {
-        let room = if self.plan.idempotent {
-            IN_FLIGHT_MAX
-        } else {
-            1
-        };
-        while flights.len() >= room {
+        while flights.len() >= self.plan.in_flight_max {
             self.land(flights).await?;
         }
         Ok(())

@@ -202,7 +202,7 @@ impl World {
     fn parts(&mut self) -> Parts {
         let options = StoreOptions {
             jitter_seed: self.random.random(),
-            ..StoreOptions::default()
+            ..self.plan.store.clone()
         };
         let seed = self.random.random();
         let store = Store::new(

@@ -294,7 +294,11 @@ async fn stored_bytes_are_checked_and_fresh_ones_are_not_needed() {
             .unwrap()
             .to_vec();
         object[second + flip_at] ^= 0x40;
-        fixture.base.put(&path, object.into()).await.unwrap();
+        fixture
+            .base
+            .put(&path, object.clone().into())
+            .await
+            .unwrap();
 
         let found = fixture.read(0, all(4)).await;
         assert_eq!(
@@ -320,6 +324,15 @@ async fn stored_bytes_are_checked_and_fresh_ones_are_not_needed() {
             (segment, position_bytes),
             (extent.segment, second as u64),
             "{name}"
+        );
+
+        object[second + flip_at] ^= 0x40;
+        fixture.base.put(&path, object.into()).await.unwrap();
+        let found = fixture.read(0, all(4)).await;
+        assert!(
+            found.error.is_none() && found.end_offset == 4,
+            "{name}: what came damaged once is not kept: {:?}",
+            found.error
         );
     }
 }
