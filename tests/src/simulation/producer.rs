@@ -186,11 +186,16 @@ impl Producer {
     async fn init(&mut self, link: &mut Link) -> Result<(ProducerId, ProducerEpoch), Closed> {
         let version = any_version(ApiKey::InitProducerId, &mut self.random);
         let request = InitProducerIdRequest {
+            transactional_id: None,
             transaction_timeout_ms: 60_000,
             ..Default::default()
         };
         let answer = link.call(version, &request).await?;
         if answer.error_code != 0 {
+            if answer.error_code != ErrorCode::CoordinatorLoadInProgress.code() {
+                let what = format!("InitProducerId refused with {}", answer.error_code);
+                self.history.lock().expect("not poisoned").violation(what);
+            }
             return Err(Closed);
         }
         Ok((answer.producer_id, answer.producer_epoch))
