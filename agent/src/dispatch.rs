@@ -23,6 +23,7 @@ use tokio::time::Instant;
 use crate::broker::Broker;
 use crate::connection::Connection;
 use crate::connection::close::CloseCause;
+use crate::handlers::produce::Answered;
 use crate::handlers::{self, Context, Handler, Refuse};
 use crate::memory::MemoryPermit;
 use crate::panics::{guarded, guarded_future};
@@ -60,6 +61,8 @@ pub(crate) struct Frame {
 pub(crate) enum Answer {
     /// These bytes, the length prefix included.
     Frame(Vec<Bytes>),
+    /// These bytes, and then the connection is closed.
+    Last(Vec<Bytes>, CloseCause),
     /// Nothing: a Produce that asked for no acknowledgement.
     Silent,
     /// The connection is closed after the answers before this one.
@@ -299,11 +302,16 @@ fn produce(context: &Context, mut opened: Opened, frame: Frame) -> Dispatched {
             .metrics
             .request_took(ApiKey::Produce, arrived.elapsed());
         let answer = match response {
-            Ok(response) if wants_answer => {
-                encode::<ProduceRequest>(version, correlation_id, &response)
+            Ok(Answered { response, is_last }) if wants_answer => {
+                match encode::<ProduceRequest>(version, correlation_id, &response) {
+                    Some(Answer::Frame(pieces)) if is_last => {
+                        Some(Answer::Last(pieces, CloseCause::ProduceUndecided))
+                    }
+                    answer => answer,
+                }
             }
             // Nobody can be told of an error but by closing the connection (protocol guide, Produce).
-            Ok(response) => match first_error(&response) {
+            Ok(Answered { response, .. }) => match first_error(&response) {
                 Some(code) => Some(Answer::Close(CloseCause::UnacknowledgedProduceFailed {
                     code,
                 })),

@@ -3,6 +3,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use tokio::time::Instant;
@@ -17,6 +18,8 @@ use crate::memory::Share;
 pub struct Loopback {
     broker: Arc<Broker>,
     connection: Arc<Connection>,
+    /// Whether an answer has closed it.
+    closed: Arc<AtomicBool>,
 }
 
 impl Loopback {
@@ -32,12 +35,13 @@ impl Loopback {
         Self {
             broker: Arc::clone(broker),
             connection,
+            closed: Arc::default(),
         }
     }
 
     /// Hands in one frame without its length prefix. When this resolves, the request has taken effect
     /// in its turn; what it resolves to waits for the answer with its length prefix, `None` if there is none
-    /// or the connection is closed instead.
+    /// or the connection is closed instead. Wait for answers in the order of the requests.
     pub async fn send(
         &self,
         frame: Bytes,
@@ -53,14 +57,26 @@ impl Loopback {
             arrived: Instant::now(),
         };
         let dispatched = dispatch(&self.broker, &self.connection, frame).await;
+        let closed = Arc::clone(&self.closed);
         async move {
             let answer = match dispatched {
                 Dispatched::Ready(answer) => answer,
                 Dispatched::Waiting(answer) => answer.await,
             };
+            if closed.load(Ordering::Relaxed) {
+                return None;
+            }
             match answer {
                 Answer::Frame(chunks) => Some(chunks),
-                Answer::Silent | Answer::Close(_) => None,
+                Answer::Silent => None,
+                Answer::Last(chunks, _) => {
+                    closed.store(true, Ordering::Relaxed);
+                    Some(chunks)
+                }
+                Answer::Close(_) => {
+                    closed.store(true, Ordering::Relaxed);
+                    None
+                }
             }
         }
     }

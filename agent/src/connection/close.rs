@@ -87,6 +87,9 @@ pub(crate) enum CloseCause {
         /// The first error.
         code: ErrorCode,
     },
+    /// A batch could not be decided in time; no later one may be acknowledged on this connection.
+    #[error("produce was not decided, the client is told to send again")]
+    ProduceUndecided,
     /// A frame came too slowly.
     #[error("{received_bytes} of {frame_bytes} bytes of a frame within {seconds} s")]
     TooSlow {
@@ -130,6 +133,7 @@ impl CloseCause {
             Self::Malformed { .. } => "malformed",
             Self::HandlerFailed { .. } => "handler_failed",
             Self::UnacknowledgedProduceFailed { .. } => "unacknowledged_produce",
+            Self::ProduceUndecided => "produce_undecided",
             Self::TooSlow { .. } => "too_slow",
             Self::NotReading { .. } => "not_reading",
             Self::Idle { .. } => "idle",
@@ -151,6 +155,7 @@ impl CloseCause {
             | Self::Malformed { .. }
             | Self::HandlerFailed { .. }
             | Self::UnacknowledgedProduceFailed { .. }
+            | Self::ProduceUndecided
             | Self::TooSlow { .. }
             | Self::NotReading { .. } => false,
         }

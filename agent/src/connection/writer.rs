@@ -94,17 +94,23 @@ impl<'a> AnswerWriter<'a> {
     }
 
     fn take_up(&mut self, answer: Answer) {
-        match answer {
-            Answer::Frame(pieces) => {
-                for piece in pieces {
-                    self.pieces_bytes += piece.len();
-                    if !piece.is_empty() {
-                        self.pieces.push_back(piece);
-                    }
-                }
+        let pieces = match answer {
+            Answer::Frame(pieces) => pieces,
+            Answer::Last(pieces, cause) => {
+                self.close = Some(cause);
+                pieces
             }
-            Answer::Silent => {}
-            Answer::Close(cause) => self.close = Some(cause),
+            Answer::Silent => return,
+            Answer::Close(cause) => {
+                self.close = Some(cause);
+                return;
+            }
+        };
+        for piece in pieces {
+            self.pieces_bytes += piece.len();
+            if !piece.is_empty() {
+                self.pieces.push_back(piece);
+            }
         }
     }
 

@@ -29,6 +29,18 @@ use crate::memory::MemoryPermit;
 use crate::metrics::Metrics;
 use crate::produce::{Batch, Completion, Outcome, Seat, Ticket};
 
+/// The answer to a Produce request.
+#[derive(Debug)]
+pub(crate) struct Answered {
+    /// What the client is told.
+    pub(crate) response: ProduceResponse,
+    /// Whether a batch is told to be sent again without having been decided: then this must be the last
+    /// answer on its connection. An idempotent producer keeps five requests in flight, and five of its
+    /// batches are remembered; were later ones acknowledged while an earlier one stays open, the producer
+    /// would go on, and its repeat of the open one would no longer be known for the duplicate it may be.
+    pub(crate) is_last: bool,
+}
+
 /// Takes the batches of `request` and returns the answer to come. The batches keep `permit` as long as
 /// they keep the request's bytes.
 pub(crate) fn handle(
@@ -37,7 +49,7 @@ pub(crate) fn handle(
     version: i16,
     request: ProduceRequest,
     permit: MemoryPermit,
-) -> impl Future<Output = ProduceResponse> + Send + 'static {
+) -> impl Future<Output = Answered> + Send + 'static {
     // Who wants no answer does not wait for one, and must not lose its connection to a slow commit.
     let timeout = (request.acks != 0)
         .then(|| Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0)));
@@ -49,20 +61,28 @@ pub(crate) fn handle(
     async move {
         let Taken { topics, completion } = match taken {
             Ok(taken) => taken,
-            Err(response) => return response,
+            Err(response) => {
+                return Answered {
+                    response,
+                    is_last: false,
+                };
+            }
         };
         match timeout {
             // What is still open then may yet be written: its code makes the client ask again.
             Some(timeout) => drop(tokio::time::timeout(timeout, completion.done()).await),
             None => completion.done().await,
         }
+        // Before the answers are made: what is decided meanwhile was not waited for.
+        let is_last = !completion.is_decided();
         let responses = topics
             .into_iter()
             .map(|topic| topic.answer(&completion, &metrics));
-        ProduceResponse {
+        let response = ProduceResponse {
             responses: responses.collect(),
             ..ProduceResponse::default()
-        }
+        };
+        Answered { response, is_last }
     }
 }
 

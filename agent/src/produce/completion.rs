@@ -86,6 +86,14 @@ impl Completion {
         }
     }
 
+    /// Whether all batches were decided: written, or rejected by metadata for good.
+    pub(crate) fn is_decided(&self) -> bool {
+        self.outcomes.iter().all(|outcome| match outcome.get() {
+            Some(Outcome::Written { .. } | Outcome::Rejected(_)) => true,
+            Some(Outcome::NotStored | Outcome::NoResult(_)) | None => false,
+        })
+    }
+
     /// What became of a batch; `None` while that is open.
     pub(crate) fn outcome(&self, batch: usize) -> Option<Outcome> {
         self.outcomes
