@@ -38,6 +38,8 @@ bugs! {
     LaneChangedInFlight,
     /// Produce: a new process names its segments as the one before, and takes their objects for its own.
     NamesReused,
+    /// Produce: later batches are acknowledged on the connection of one that stays undecided.
+    AcknowledgedPastUndecided,
     /// Fetch: bytes from the store are not held against their checksum.
     ChecksumIgnored,
     /// Fetch: all batches of an extent get the offset of its first.
@@ -50,8 +52,6 @@ bugs! {
     ReadsBeforeDurable,
     /// Metadata: an owner answers reads without a proof that it still owns.
     ReadsUnproven,
-    /// Metadata: a lane goes on in the next owner's term as if nothing had been lost.
-    TermIgnored,
     /// Metadata: a watch event is dropped.
     WatchEventLost,
     /// Metadata: a duplicate is acknowledged with offset 0.

@@ -208,3 +208,34 @@ impl<'a> AnswerWriter<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt as _;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn nothing_is_written_behind_a_last_answer() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let (client, accepted) = tokio::join!(
+            TcpStream::connect(listener.local_addr().unwrap()),
+            listener.accept()
+        );
+        let (mut client, stream) = (client.unwrap(), accepted.unwrap().0);
+        let mut writer = AnswerWriter::new(&stream);
+        let frame = |text: &'static str| vec![Bytes::from_static(text.as_bytes())];
+        writer.push_ready(Answer::Frame(frame("one ")));
+        writer.push_later(Box::pin(async move {
+            Answer::Last(frame("last"), CloseCause::ProduceUndecided)
+        }));
+        writer.push_ready(Answer::Frame(frame("too late")));
+        let cause = writer.run().await;
+        assert!(matches!(cause, CloseCause::ProduceUndecided), "{cause}");
+        drop(stream);
+        let mut written = String::new();
+        client.read_to_string(&mut written).await.unwrap();
+        assert_eq!(written, "one last");
+    }
+}

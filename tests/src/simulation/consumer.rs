@@ -208,28 +208,25 @@ impl Consumer {
         }
     }
 
-    /// Asks where the logs end: at or beyond everything acknowledged before the question (linearizable).
+    /// Asks where the logs end: at or beyond everything that was acknowledged, and every end that was told,
+    /// before the question (linearizable).
     async fn ask_for_ends(&mut self, link: &mut Link) -> Result<(), Closed> {
-        let floors = acknowledged_ends(&self.history.lock().expect("not poisoned"));
+        let floors = self.history.lock().expect("not poisoned").least_ends();
         let version = any_version(ApiKey::ListOffsets, &mut self.random);
         let ends = ends(link, version, &self.topics).await?;
-        for (partition, floor) in floors {
-            if let Some(end) = ends.get(&partition)
-                && *end < floor
-            {
-                let what = format!("{partition}: ends at {end}, acknowledged up to {floor}");
-                self.history.lock().expect("not poisoned").violation(what);
+        let mut history = self.history.lock().expect("not poisoned");
+        for (partition, end) in ends {
+            let floor = floors.get(&partition).copied().unwrap_or_default();
+            if end < floor {
+                history.violation(format!(
+                    "{partition}: ends at {end}, acknowledged or told up to {floor}"
+                ));
             }
+            let told = history.ends.entry(partition).or_default();
+            *told = end.max(*told);
         }
         Ok(())
     }
-}
-
-fn acknowledged_ends(observed: &Observed) -> BTreeMap<TopicPartition, Offset> {
-    let partitions = observed.partitions.iter();
-    partitions
-        .map(|(partition, history)| (*partition, history.end_to_read(0)))
-        .collect()
 }
 
 /// The log end of each partition, where the agent could say it.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use floe_protocol::types::TopicPartition;
+use floe_protocol::types::{Offset, TopicPartition};
 
 use crate::checker;
 use crate::history::{Id, Outcome, PartitionHistory, Read};
@@ -12,6 +12,8 @@ use crate::history::{Id, Outcome, PartitionHistory, Read};
 pub struct Observed {
     /// Sends and reads, per partition.
     pub partitions: BTreeMap<TopicPartition, PartitionHistory>,
+    /// Log ends that some client was told.
+    pub ends: BTreeMap<TopicPartition, Offset>,
     /// Promises that a client saw broken on the way, beyond what the checker looks for.
     pub violations: Vec<String>,
 }
@@ -42,6 +44,17 @@ impl Observed {
             .or_default()
             .reads
             .push(read);
+    }
+
+    /// The least log end that may be told from now on: what was acknowledged or told before lies below it.
+    #[must_use]
+    pub fn least_ends(&self) -> BTreeMap<TopicPartition, Offset> {
+        let mut ends = self.ends.clone();
+        for (partition, history) in &self.partitions {
+            let end = ends.entry(*partition).or_default();
+            *end = history.end_to_read(*end);
+        }
+        ends
     }
 
     /// Notes a broken promise.
