@@ -174,6 +174,8 @@ async fn nobody_is_ever_told_wrong() {
             late_effect_rate: 0.05,
             hang_rate: 0.05,
             own_conflict_rate: 0.02,
+            // A damaged look at our own object shows somebody else's: the safe side, but wrong.
+            damaged_get_rate: 0.0,
             ..plan
         };
         let (faults, store) = faulty(plan, &options, seed);
