@@ -16,8 +16,8 @@ pub struct FlushRule {
     pub linger: Duration,
     /// While nothing at all is under way, a segment is sealed as soon as nothing has arrived or ended for
     /// this long: requests that a client sends in one burst, often on an answer, then travel together
-    /// instead of the first alone and the others a PUT later. Default 2 ms on a bucket, none on a folder. Larger: fewer
-    /// PUTs, and as much more latency for everybody who finds the agent idle.
+    /// instead of the first alone and the others a PUT later. Default 2 ms on a bucket, none on a
+    /// folder. Larger: fewer PUTs, and as much more latency for everybody who finds the agent idle.
     pub idle_quiet: Duration,
     /// Early: enough bytes to be worth a PUT while the store has nothing to do. Default 1 MiB.
     pub early_bytes: u64,
@@ -144,9 +144,9 @@ pub(crate) fn decide(rule: &FlushRule, gathered: Gathered, under_way: UnderWay) 
             gathered.quiet.min(under_way.ended),
             gathered.waited.min(under_way.ended),
         );
-        let is_quiet = left(rule.idle_quiet, quiet);
-        let is_late = left(rule.idle_quiet * FlushRule::IDLE_PARTS, waited);
-        return match is_quiet.zip(is_late) {
+        let until_quiet = left(rule.idle_quiet, quiet);
+        let until_late = left(rule.idle_quiet * FlushRule::IDLE_PARTS, waited);
+        return match until_quiet.zip(until_late) {
             Some((quiet, late)) => Decision::Wait(quiet.min(late).min(rest)),
             None => Decision::Seal(Cause::Idle),
         };

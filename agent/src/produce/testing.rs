@@ -176,6 +176,18 @@ impl Rig {
         Self::new(FlushRule::BUCKET, u64::MAX, Trouble::none()).await
     }
 
+    /// Nothing goes wrong, and every PUT takes 60 ms.
+    pub(crate) async fn slow() -> Self {
+        let trouble = Trouble {
+            store: FaultPlan {
+                latency_median: Duration::from_millis(60),
+                ..FaultPlan::none()
+            },
+            ..Trouble::none()
+        };
+        Self::new(FlushRule::BUCKET, u64::MAX, trouble).await
+    }
+
     pub(crate) fn partition(&self, index: i32) -> TopicPartition {
         TopicPartition::new(self.topic, index)
     }

@@ -72,15 +72,7 @@ async fn a_duplicate_gets_its_first_offset() {
 
 #[tokio::test(start_paused = true)]
 async fn an_idle_agent_writes_at_once_and_a_busy_one_gathers() {
-    let slow = FaultPlan {
-        latency_median: Duration::from_millis(60),
-        ..FaultPlan::none()
-    };
-    let trouble = Trouble {
-        store: slow,
-        ..Trouble::none()
-    };
-    let rig = Rig::new(FlushRule::BUCKET, u64::MAX, trouble).await;
+    let rig = Rig::slow().await;
     let start = Instant::now();
     rig.write(0, &batch("alone")).await;
     assert!(
@@ -236,15 +228,7 @@ async fn a_segment_that_cannot_be_stored_is_answered_and_the_lane_goes_on() {
 
 #[tokio::test(start_paused = true)]
 async fn draining_leaves_nothing_open() {
-    let slow = FaultPlan {
-        latency_median: Duration::from_millis(60),
-        ..FaultPlan::none()
-    };
-    let trouble = Trouble {
-        store: slow,
-        ..Trouble::none()
-    };
-    let rig = Rig::new(FlushRule::BUCKET, u64::MAX, trouble).await;
+    let rig = Rig::slow().await;
     let seat = Seat::default();
     let sent: Vec<_> = (0..5)
         .map(|n| rig.send(&seat, &[(n % 4, batch("x"))]))

@@ -27,11 +27,12 @@ const fn at_most(
     over: Option<&'static str>,
     bound: f64,
 ) -> Goal {
+    let bound = Bound::AtMost(bound);
     Goal {
         what,
         figure,
         over,
-        bound: Bound::AtMost(bound),
+        bound,
     }
 }
 
@@ -42,10 +43,8 @@ const fn at_least(
     bound: f64,
 ) -> Goal {
     Goal {
-        what,
-        figure,
-        over,
         bound: Bound::AtLeast(bound),
+        ..at_most(what, figure, over, bound)
     }
 }
 
