@@ -1,18 +1,21 @@
 //! Many seeds of the simulation. `FLOE_TEST_SEEDS` says how many (2,000 by default), `FLOE_TEST_SEED`
 //! runs one alone and prints its log and what came of it.
 
+use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use floe_tests::config;
-use floe_tests::simulation::run::{Report, nth_seed, run};
+use floe_tests::simulation::run::{Report, each_seed, nth_seed, run};
 
 /// The first of the seeds that every change runs.
 const BASE: u64 = 0x0f10_e000;
 
 /// Seeds of a run that is not told how many.
 const SEEDS: u64 = 2_000;
+
+/// Seeds that break a promise after which no more are run.
+const FAILURES_MAX: usize = 3;
 
 /// Runs a seed; a panic is a broken promise of the code to itself.
 fn verdict(seed: u64) -> Report {
@@ -38,29 +41,22 @@ fn no_seed_breaks_a_promise() {
         return;
     }
     let seeds = config::seeds().unwrap_or(SEEDS);
-    let (next, failed) = (AtomicU64::new(0), Mutex::new(Vec::new()));
-    let totals = Mutex::new((0, 0, 0));
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                loop {
-                    let index = next.fetch_add(1, Ordering::Relaxed);
-                    if index >= seeds || failed.lock().expect("not poisoned").len() >= 3 {
-                        return;
-                    }
-                    let seed = nth_seed(BASE, index);
-                    let report = verdict(seed);
-                    let mut totals = totals.lock().expect("not poisoned");
-                    totals.0 += report.acked;
-                    totals.1 += report.unknown;
-                    totals.2 += report.starts;
-                    drop(totals);
-                    if !report.broken.is_empty() {
-                        failed.lock().expect("not poisoned").push((seed, report));
-                    }
-                }
-            });
+    let (failed, totals) = (Mutex::new(Vec::new()), Mutex::new((0, 0, 0)));
+    each_seed(BASE, seeds, |_, seed| {
+        let report = verdict(seed);
+        let mut totals = totals.lock().expect("not poisoned");
+        totals.0 += report.acked;
+        totals.1 += report.unknown;
+        totals.2 += report.starts;
+        drop(totals);
+        let mut failed = failed.lock().expect("not poisoned");
+        if !report.broken.is_empty() {
+            failed.push((seed, report));
+        }
+        if failed.len() < FAILURES_MAX {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
         }
     });
     let (acked, unknown, starts) = totals.into_inner().expect("not poisoned");

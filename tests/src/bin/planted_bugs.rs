@@ -12,14 +12,14 @@
     reason = "a command-line tool speaks on standard output"
 )]
 
+use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use floe_planted::Bug;
 use floe_tests::config;
-use floe_tests::simulation::run::{nth_seed, run};
+use floe_tests::simulation::run::{each_seed, run};
 
 /// The first of the seeds; others than those of the ordinary run.
 const BASE: u64 = 0x91a4_7ed0;
@@ -51,34 +51,23 @@ fn broken(seed: u64) -> Option<String> {
     }
 }
 
-/// Looks through `seeds` seeds on all cores, up to the first that breaks a promise.
+/// Looks through `seeds` seeds, up to one that breaks a promise.
 fn hunt(seeds: u64) -> Option<Found> {
-    let (next, first) = (AtomicU64::new(0), Mutex::new(None::<Found>));
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                loop {
-                    let index = next.fetch_add(1, Ordering::Relaxed);
-                    if index >= seeds || first.lock().expect("not poisoned").is_some() {
-                        return;
-                    }
-                    let seed = nth_seed(BASE, index);
-                    let Some(broken) = broken(seed) else {
-                        continue;
-                    };
-                    let number = index + 1;
-                    let mut first = first.lock().expect("not poisoned");
-                    if first.as_ref().is_none_or(|found| number < found.number) {
-                        *first = Some(Found {
-                            number,
-                            seed,
-                            broken,
-                        });
-                    }
-                }
+    let first = Mutex::new(None::<Found>);
+    each_seed(BASE, seeds, |index, seed| {
+        let Some(broken) = broken(seed) else {
+            return ControlFlow::Continue(());
+        };
+        let number = index + 1;
+        let mut first = first.lock().expect("not poisoned");
+        if first.as_ref().is_none_or(|found| number < found.number) {
+            *first = Some(Found {
+                number,
+                seed,
+                broken,
             });
         }
+        ControlFlow::Break(())
     });
     first.into_inner().expect("not poisoned")
 }

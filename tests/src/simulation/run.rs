@@ -1,7 +1,8 @@
 //! One seed, from its plan to its verdict.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -187,4 +188,26 @@ fn report(world: &World, observed: &Observed) -> Report {
 #[must_use]
 pub fn nth_seed(base: u64, index: u64) -> u64 {
     StdRng::seed_from_u64(base.wrapping_add(index)).random()
+}
+
+/// Visits seeds drawn from `base` on all cores, in no order that means anything, until `visit` breaks or there
+/// were `seeds` of them. `visit` gets the place of a seed, from 0, and the seed.
+pub fn each_seed(base: u64, seeds: u64, visit: impl Fn(u64, u64) -> ControlFlow<()> + Sync) {
+    let (next, is_over) = (AtomicU64::new(0), AtomicBool::new(false));
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    if index >= seeds {
+                        return;
+                    }
+                    if visit(index, nth_seed(base, index)).is_break() {
+                        is_over.store(true, Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+    });
 }
