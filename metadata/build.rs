@@ -1,1 +1,12 @@
-fn main() {}
+//! Makes Rust of the internal `.proto` file, without a `protoc` program.
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    const PROTO: &str = "proto/metadata.proto";
+    println!("cargo::rerun-if-changed={PROTO}");
+    let files = protox::compile([PROTO], ["proto"])?;
+    tonic_prost_build::configure()
+        .bytes(".")
+        .btree_map(".")
+        .compile_fds(files)?;
+    Ok(())
+}

@@ -1,13 +1,10 @@
-//! Health and metrics over HTTP, and the question whether this process still lives.
+//! Health and metrics over HTTP.
 //!
 //! | path | answer |
 //! | --- | --- |
 //! | `/livez` | 200 while the process works |
 //! | `/readyz` | 200 while it serves Kafka clients, else 503 and why |
 //! | `/metrics` | Prometheus' text format |
-//! | `/owner` | a random number of this process, which its claim of metadata names: a newcomer asks here whether the owner it found is alive |
-
-pub(crate) mod alive;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -38,16 +35,14 @@ pub(crate) enum Phase {
 #[derive(Debug)]
 pub(crate) struct Health {
     phase: AtomicU8,
-    nonce: String,
     metrics: Metrics,
 }
 
 impl Health {
     /// A process that is starting.
-    pub(crate) fn new(nonce: String, metrics: Metrics) -> Arc<Self> {
+    pub(crate) fn new(metrics: Metrics) -> Arc<Self> {
         Arc::new(Self {
             phase: AtomicU8::new(Phase::Starting as u8),
-            nonce,
             metrics,
         })
     }
@@ -68,7 +63,6 @@ pub(crate) async fn run(listener: TcpListener, health: Arc<Health>, stopped: Can
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
-        .route("/owner", get(owner))
         .with_state(health);
     let server = axum::serve(listener, router);
     tokio::select! {
@@ -99,8 +93,4 @@ async fn metrics(State(health): State<Arc<Health>>) -> Response {
         Ok(text) => ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
-}
-
-async fn owner(State(health): State<Arc<Health>>) -> String {
-    health.nonce.clone()
 }

@@ -17,6 +17,7 @@ use crate::fetch::FetchPath;
 use crate::handlers::init_producer_id::ProducerIds;
 use crate::memory::MemoryBudget;
 use crate::metrics::Metrics;
+use crate::presence::Presence;
 use crate::produce::ProducePath;
 use crate::topic_config::BrokerSettings;
 
@@ -47,6 +48,8 @@ pub struct Broker {
     pub node_id: NodeId,
     /// The zone of this process, told to clients as the broker's rack.
     pub zone: Option<String>,
+    /// This process among the others of the cluster.
+    pub(crate) presence: Arc<Presence>,
     /// Settings under Kafka's names.
     pub settings: BrokerSettings,
     /// Changes and linearizable reads.

@@ -41,6 +41,11 @@ pub struct Config {
     pub store: StoreUrl,
     /// Kafka listeners, at least one; names are unique.
     pub listeners: Vec<ListenerConfig>,
+    /// What this process does.
+    pub roles: Roles,
+    /// Where other processes of the cluster reach it; `None` for any port of the first listener's
+    /// interface.
+    pub internal: Option<Endpoint>,
     /// Zone of this process.
     pub zone: Option<String>,
     /// What buffers and caches may take in all.
@@ -53,6 +58,26 @@ pub struct Config {
     pub flush: FlushConfig,
     /// Where all random numbers come from; drawn once per process.
     pub seed: u64,
+}
+
+/// What a process does, at least one thing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Roles {
+    /// Serves Kafka clients.
+    pub agent: bool,
+    /// May own the sequencer.
+    pub metadata: bool,
+    /// Takes compaction jobs.
+    pub compaction: bool,
+}
+
+impl Roles {
+    /// Everything.
+    pub const ALL: Self = Self {
+        agent: true,
+        metadata: true,
+        compaction: true,
+    };
 }
 
 /// When the records that wait are written to the store as one segment.
@@ -136,6 +161,8 @@ pub(crate) enum Setting {
     Store,
     Listen,
     Advertise,
+    Roles,
+    Internal,
     Zone,
     MemoryLimit,
     Http,
@@ -147,10 +174,12 @@ pub(crate) enum Setting {
 
 impl Setting {
     /// All of them, in the order of the help.
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Store,
         Self::Listen,
         Self::Advertise,
+        Self::Roles,
+        Self::Internal,
         Self::Zone,
         Self::MemoryLimit,
         Self::Http,
@@ -166,6 +195,8 @@ impl Setting {
             Self::Store => "store",
             Self::Listen => "listen",
             Self::Advertise => "advertise",
+            Self::Roles => "roles",
+            Self::Internal => "internal",
             Self::Zone => "zone",
             Self::MemoryLimit => "memory-limit",
             Self::Http => "http",

@@ -15,6 +15,7 @@ pub mod memory;
 pub mod metrics;
 mod node;
 pub mod panics;
+mod presence;
 pub mod produce;
 mod server;
 pub mod start;

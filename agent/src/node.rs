@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 
+use floe_metadata::api::BrokerAddress;
 use floe_protocol::types::NodeId;
 use floe_storage::store::StoreUrl;
 
@@ -30,6 +31,17 @@ pub(crate) fn identity(listener: &Listener) -> Endpoint {
     listener
         .advertised()
         .unwrap_or_else(|| outward(listener.local))
+}
+
+/// What clients of `listener` are told of this broker by other processes.
+pub(crate) fn broker_address(node_id: NodeId, listener: &Listener) -> BrokerAddress {
+    let Endpoint { host, port } = identity(listener);
+    BrokerAddress {
+        listener: listener.name.clone(),
+        node_id,
+        host,
+        port,
+    }
 }
 
 /// `local`, with the address of the interface to the outside in place of "all interfaces".

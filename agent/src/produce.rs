@@ -39,6 +39,7 @@ use self::metrics::ProduceMetrics;
 use self::names::Names;
 use crate::fetch::Fresh;
 use crate::metrics::Metrics;
+use crate::presence::Presence;
 
 pub use self::activity::UploadLimits;
 pub(crate) use self::batcher::Batch;
@@ -51,6 +52,8 @@ pub(crate) use self::lanes::Seat;
 pub struct ProduceParts {
     /// Gives records their order.
     pub client: Client,
+    /// Keeps this process registered.
+    pub(crate) presence: Arc<Presence>,
     /// Takes segments.
     pub store: Store,
     /// Part of every segment's name.
@@ -75,7 +78,7 @@ pub(crate) struct Shared {
     clock: Clock,
     rule: FlushRule,
     activity: Arc<Activity>,
-    names: Arc<Names>,
+    names: Names,
     metrics: ProduceMetrics,
 }
 
@@ -96,6 +99,7 @@ impl ProducePath {
     ) -> Self {
         let ProduceParts {
             client,
+            presence,
             store,
             lineage,
             fresh,
@@ -104,7 +108,8 @@ impl ProducePath {
             uploads,
         } = parts;
         let activity = Activity::new(uploads);
-        let names = Names::new();
+        let registered = presence.registered();
+        let names = Names::new(presence);
         let shared = Arc::new(Shared {
             client,
             store,
@@ -116,15 +121,17 @@ impl ProducePath {
             names,
             metrics: ProduceMetrics::register(metrics),
         });
-        let (registrar, ended) = (Arc::clone(&shared), token.clone());
+        let (waiting, ended) = (Arc::clone(&activity), token.clone());
         tasks.spawn(async move {
-            let Shared {
-                client,
-                activity,
-                names,
-                ..
-            } = &*registrar;
-            names.keep_registered(client, activity, &ended).await;
+            let mut seen = None;
+            while let Some(registration) = tokio::select! {
+                biased;
+                () = ended.cancelled() => None,
+                registration = registered.wait_for(|now| *now != seen) => registration,
+            } {
+                seen = registration;
+                waiting.wake_lanes();
+            }
         });
         let lanes = Lanes::new(shared, tasks.clone(), token.clone());
         Self { activity, lanes }

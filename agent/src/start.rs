@@ -18,6 +18,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use floe_metadata::rpc::network::Tcp;
 use floe_metadata::service::{Service, StartError as MetadataError, StopReason};
 use floe_storage::store::{OpenError, StoreUrl};
 use floe_storage::tasks::Tasks;
@@ -25,7 +26,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-use self::assemble::{Assembled, Lifetime};
+use self::assemble::Lifetime;
 use crate::admin::{self, Health, Phase};
 use crate::broker::{Broker, Endpoint};
 use crate::config::Config;
@@ -97,7 +98,9 @@ pub struct RunningAgent {
     listeners: Vec<ListenerAddress>,
     http: SocketAddr,
     store: StoreUrl,
-    broker: Arc<Broker>,
+    internal: SocketAddr,
+    /// Absent without the agent role.
+    broker: Option<Arc<Broker>>,
     metadata: Service,
     health: Arc<Health>,
     tokens: Tokens,
@@ -138,13 +141,14 @@ impl Tokens {
 /// One line for the person who started it; see [`StartError`].
 pub async fn start(config: Config) -> Result<RunningAgent, StartError> {
     let mut listeners = Vec::with_capacity(config.listeners.len());
-    for listener in &config.listeners {
+    for listener in config.listeners.iter().filter(|_| config.roles.agent) {
         listeners.push(Listener::bind(listener).await?);
     }
+    let (internal_listener, internal) = bind(&internal_endpoint(&config), "--internal").await?;
     let (http_listener, http) = bind(&config.http, "--http").await?;
     let tokens = Tokens::new();
     let tasks = Tasks::new();
-    let identity = open::Identity::new(&config, http);
+    let identity = open::Identity::new(&config, internal);
     let health = identity.health();
     tasks.spawn(admin::run(
         http_listener,
@@ -157,25 +161,28 @@ pub async fn start(config: Config) -> Result<RunningAgent, StartError> {
         ended: tokens.ended.clone(),
         stopping: tokens.stopping.clone(),
     };
-    let Assembled { broker, metadata } =
-        open::open(&config, &listeners, identity, &lifetime).await?;
+    let incoming = Tcp::incoming(internal_listener);
+    let (broker, metadata) = open::open(&config, &listeners, incoming, identity, &lifetime).await?;
     let serving = TaskTracker::new();
-    let places = connections_max(broker.settings.integer("max.connections", i64::MAX));
-    let acceptor = Acceptor::new(
-        Arc::clone(&broker),
-        serving.clone(),
-        places,
-        tokens.stopping.clone(),
-        tokens.cut.clone(),
-    );
     let addresses = listeners.iter().map(address).collect();
-    for listener in listeners {
-        serving.spawn(Arc::clone(&acceptor).run(listener));
+    if let Some(broker) = &broker {
+        let places = connections_max(broker.settings.integer("max.connections", i64::MAX));
+        let acceptor = Acceptor::new(
+            Arc::clone(broker),
+            serving.clone(),
+            places,
+            tokens.stopping.clone(),
+            tokens.cut.clone(),
+        );
+        for listener in listeners {
+            serving.spawn(Arc::clone(&acceptor).run(listener));
+        }
     }
     health.enter(Phase::Ready);
     Ok(RunningAgent {
         listeners: addresses,
         http,
+        internal,
         store: config.store,
         broker,
         metadata,
@@ -184,6 +191,19 @@ pub async fn start(config: Config) -> Result<RunningAgent, StartError> {
         serving,
         tasks,
     })
+}
+
+/// Where to listen for other processes: as asked, else any port beside the first Kafka listener.
+fn internal_endpoint(config: &Config) -> Endpoint {
+    let beside = || {
+        let first = config.listeners.first();
+        let host = first.map_or("127.0.0.1", |listener| listener.listen.host.as_str());
+        Endpoint {
+            host: host.to_owned(),
+            port: 0,
+        }
+    };
+    config.internal.clone().unwrap_or_else(beside)
 }
 
 fn address(listener: &Listener) -> ListenerAddress {
@@ -207,10 +227,16 @@ impl RunningAgent {
         self.http
     }
 
-    /// What its handlers see.
+    /// Where other processes are served.
     #[must_use]
-    pub const fn broker(&self) -> &Arc<Broker> {
-        &self.broker
+    pub const fn internal(&self) -> SocketAddr {
+        self.internal
+    }
+
+    /// What its handlers see; `None` without the agent role.
+    #[must_use]
+    pub const fn broker(&self) -> Option<&Arc<Broker>> {
+        self.broker.as_ref()
     }
 
     /// What to tell the person who started it: addresses, version, and how to send a first record.
@@ -221,7 +247,16 @@ impl RunningAgent {
             .iter()
             .map(|listener| listener.reachable.to_string())
             .collect();
-        let first = reachable.first().map(String::as_str).unwrap_or_default();
+        let Some(first) = reachable.first() else {
+            return format!(
+                "floe {} is ready without Kafka clients over {}, other processes on {}, health and \
+                 metrics on http://{}",
+                env!("CARGO_PKG_VERSION"),
+                self.store,
+                self.internal,
+                self.http,
+            );
+        };
         format!(
             "floe {} is ready on {} over {}, health and metrics on http://{}; \
              try: echo hello | kcat -P -b {first} -t first && kcat -C -e -b {first} -t first",
@@ -245,9 +280,18 @@ impl RunningAgent {
     pub async fn shutdown(self) -> Result<(), RunError> {
         let end = Instant::now() + DRAIN_PATIENCE;
         self.health.enter(Phase::Stopping);
-        self.tokens.stopping.cancel();
-        self.serving.close();
-        let finished = self.finish(end - RELEASE_PATIENCE).await;
+        let finished = match &self.broker {
+            Some(broker) => {
+                // First, so that clients that must leave here are not sent back.
+                broker.presence.leave().await;
+                self.tokens.stopping.cancel();
+                self.serving.close();
+                let finished = self.finish(broker, end - RELEASE_PATIENCE).await;
+                broker.presence.has_ended();
+                finished
+            }
+            None => true,
+        };
         let reason = timeout_at(end, self.metadata.release()).await;
         self.tokens.ended.cancel();
         if timeout(END_PATIENCE, self.tasks.ended()).await.is_err() {
@@ -258,34 +302,29 @@ impl RunningAgent {
             (false, Ok(StopReason::Released | StopReason::NotMarked(_))) | (_, Err(_)) => {
                 Err(RunError::DrainTimedOut)
             }
-            (
-                _,
-                Ok(
-                    reason @ (StopReason::Overtaken(_)
-                    | StopReason::Damaged(_)
-                    | StopReason::Broken),
-                ),
-            ) => Err(RunError::Metadata(reason)),
+            (_, Ok(reason @ (StopReason::Damaged(_) | StopReason::Broken))) => {
+                Err(RunError::Metadata(reason))
+            }
         }
     }
 
     /// Waits until all records taken are answered for, then until their connections have ended; cuts
     /// those that do not. False if records were left in doubt.
-    async fn finish(&self, end: Instant) -> bool {
+    async fn finish(&self, broker: &Broker, end: Instant) -> bool {
         let lost = async {
             let reason = self.metadata.stopped().await;
             tracing::warn!(%reason, "metadata is gone: what is not yet committed stays unanswered");
         };
         let drained = tokio::select! {
             biased;
-            drained = timeout_at(end, self.broker.produce.drain()) => drained.is_ok(),
+            drained = timeout_at(end, broker.produce.drain()) => drained.is_ok(),
             () = lost => false,
         };
         let patience = end.min(Instant::now() + CLOSE_PATIENCE);
         let closed = drained && timeout_at(patience, self.serving.wait()).await.is_ok();
         if !closed {
             tracing::info!(
-                connections = self.broker.metrics.connections_open.get(),
+                connections = broker.metrics.connections_open.get(),
                 "closing connections whose clients did not take their answers"
             );
             self.tokens.cut.cancel();

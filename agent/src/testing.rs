@@ -15,7 +15,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::broker::Endpoint;
-use crate::config::{ByteSize, Config, FlushConfig, ListenerConfig};
+use crate::config::{ByteSize, Config, FlushConfig, ListenerConfig, Roles};
 use crate::start::{RunningAgent, start};
 use crate::topic_config::BrokerSettings;
 
@@ -35,6 +35,8 @@ pub(crate) fn config(settings: &[(&str, &str)]) -> Config {
         .iter()
         .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     Config {
+        roles: Roles::ALL,
+        internal: None,
         store: StoreUrl::Memory,
         listeners: vec![ListenerConfig {
             name: "default".to_owned(),
@@ -67,7 +69,7 @@ pub(crate) fn closed(agent: &RunningAgent, cause: &str) -> u64 {
 
 /// The value of a metric.
 pub(crate) fn figure(agent: &RunningAgent, name: &str) -> u64 {
-    let text = agent.broker().metrics.render().unwrap();
+    let text = agent.broker().unwrap().metrics.render().unwrap();
     let line = text.lines().find(|line| line.starts_with(name));
     line.map_or(0, |line| line.rsplit(' ').next().unwrap().parse().unwrap())
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use floe_protocol::types::{
-    LeaderEpoch, Offset, PartitionIndex, ProducerId, TimestampMs, TopicId, TopicPartition,
+    LeaderEpoch, NodeId, Offset, PartitionIndex, ProducerId, TimestampMs, TopicId, TopicPartition,
 };
 use floe_storage::segment::{Index, SegmentId};
 
@@ -192,7 +192,46 @@ pub struct NewTopic {
     pub configs: BTreeMap<String, String>,
 }
 
-/// What an agent is told when it registers.
+/// What a process tells of itself when it registers.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct NewProcess {
+    /// Random, new with every start of a process.
+    pub nonce: [u8; 16],
+    /// Counts the registrations of this process; with `nonce` it makes a repeat recognisable.
+    pub attempt: u32,
+    /// `host:port` at which it answers other processes of the cluster.
+    pub internal: String,
+    /// Its zone.
+    pub zone: Option<String>,
+    /// What clients are told to connect to, one per listener; none without the agent role.
+    pub brokers: Vec<BrokerAddress>,
+    /// The newest feature level it understands.
+    pub feature_level: u32,
+}
+
+/// A broker as clients of one listener are told. Processes that tell the same one are one broker.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct BrokerAddress {
+    /// The listener's name.
+    pub listener: String,
+    /// Id of the broker.
+    pub node_id: NodeId,
+    /// Host name or address.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+}
+
+/// A registered process. It leaves when it drains, and is expired when it is not heard of.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Process {
+    /// Never given to another process.
+    pub incarnation: u32,
+    /// What it told.
+    pub told: NewProcess,
+}
+
+/// What a process is told when it registers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Registration {
     /// Never given to another process.
@@ -223,6 +262,8 @@ pub enum WatchEvent {
     },
     /// The leader epoch of all partitions rose.
     LeaderEpochRaised(LeaderEpoch),
+    /// Processes came or went: all that are registered now, by incarnation.
+    ProcessesChanged(Arc<[Process]>),
 }
 
 /// The live batches of a committed segment.
@@ -245,6 +286,8 @@ pub struct Snapshot {
     pub bounds: Vec<Vec<PartitionBounds>>,
     /// The leader epoch of all partitions.
     pub leader_epoch: LeaderEpoch,
+    /// All registered processes, by incarnation.
+    pub processes: Arc<[Process]>,
 }
 
 /// Where the records of a partition lie, from some offset on.

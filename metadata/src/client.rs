@@ -13,6 +13,7 @@
 //! order they were enqueued, without holes; a lane never slips into the next term by itself, so a later
 //! commit cannot overtake an earlier one whose outcome is unknown.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -23,11 +24,13 @@ use floe_storage::latest;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::api::{
-    CommitError, CommitReply, CommitRequest, Extent, LookUp, NewTopic, PartitionBounds,
+    CommitError, CommitReply, CommitRequest, Extent, LookUp, NewProcess, NewTopic, PartitionBounds,
     ProducerIdBlock, Registration, RequestError, Revision, Snapshot, Topic, WatchEvent,
 };
 
 pub mod view;
+
+pub use crate::sequencer::leases::{BEAT, LEASE};
 
 /// Calls that may wait in front of the sequencer before callers wait for room.
 pub(crate) const CALLS_WAITING_MAX: usize = 1024;
@@ -41,6 +44,8 @@ pub enum Owner {
     Ready {
         /// Counts owners as this process met them; never falls.
         term: u64,
+        /// Whether it is this very process.
+        is_here: bool,
     },
     /// The service this client belongs to has ended for good.
     Stopped,
@@ -59,7 +64,19 @@ pub(crate) enum Call {
         request: CommitRequest,
         answer: oneshot::Sender<Result<CommitReply, CommitError>>,
     },
-    Register(Answer<Registration>),
+    Register(NewProcess, Answer<Registration>),
+    Leave(u32, Answer<()>),
+    Beat {
+        incarnation: u32,
+        passed: Revision,
+        answer: Answer<bool>,
+    },
+    /// A process cannot be heard until it connects again, or has ended; nobody waits for an answer.
+    Disconnected {
+        nonce: [u8; 16],
+        has_ended: bool,
+    },
+    Passed(Revision, Answer<()>),
     CreateTopic(NewTopic, Answer<(Arc<Topic>, Revision)>),
     DeleteTopic(TopicId, Answer<Revision>),
     CreatePartitions(TopicId, PartitionIndex, Answer<(Arc<Topic>, Revision)>),
@@ -73,7 +90,7 @@ pub(crate) enum Call {
     },
     ExtentForTimestamp(TopicPartition, TimestampMs, Answer<Option<Extent>>),
     ExtentWithMaxTimestamp(TopicPartition, Answer<Option<Extent>>),
-    Subscribe(Answer<(Snapshot, WatchStream)>),
+    Subscribe(Option<Revision>, Answer<Subscription>),
 }
 
 pub(crate) type Answer<T> = oneshot::Sender<Result<T, RequestError>>;
@@ -123,16 +140,23 @@ impl Client {
     async fn ready_term(&self) -> Result<u64, Stopped> {
         let seen = self.owner.wait_for(|owner| *owner != Owner::Absent).await;
         match seen {
-            Some(Owner::Ready { term }) => Ok(term),
+            Some(Owner::Ready { term, .. }) => Ok(term),
             Some(Owner::Absent | Owner::Stopped) | None => Err(Stopped),
         }
+    }
+
+    /// Waits until the owner of this term is gone; at once if it is. Cancel-safe.
+    pub(crate) async fn term_over(&self, term: u64) {
+        let is_over =
+            |owner: &Owner| !matches!(owner, Owner::Ready { term: now, .. } if *now == term);
+        self.owner.wait_for(is_over).await;
     }
 
     /// A lane for commits that must be applied in the order they are enqueued.
     #[must_use]
     pub fn lane(&self) -> CommitLane {
         let term = match self.owner() {
-            Owner::Ready { term } => term,
+            Owner::Ready { term, .. } => term,
             Owner::Absent | Owner::Stopped => NO_TERM,
         };
         CommitLane {
@@ -150,13 +174,50 @@ impl Client {
         self.lane().enqueue(request).await.await
     }
 
-    /// Makes this process known to metadata; it may name segments with what it gets. A repeat after
-    /// `Unavailable` may cost one unused incarnation.
+    /// Makes this process known to metadata; it may name segments with what it gets. A repeat with the
+    /// same nonce and attempt gets the same.
     ///
     /// # Errors
     /// `Unavailable` only.
-    pub async fn register(&self) -> Result<Registration, RequestError> {
-        self.call(Call::Register).await
+    pub async fn register(&self, new: NewProcess) -> Result<Registration, RequestError> {
+        self.call(|answer| Call::Register(new, answer)).await
+    }
+
+    /// Takes this process off the list of those that clients are told. What it commits still counts.
+    ///
+    /// # Errors
+    /// `Unavailable` only.
+    pub async fn leave(&self, incarnation: u32) -> Result<(), RequestError> {
+        self.call(|answer| Call::Leave(incarnation, answer)).await
+    }
+
+    /// Tells that this process lives and that its view shows `passed`. `false` when it is not known
+    /// (any more) and has to register again.
+    ///
+    /// # Errors
+    /// `Unavailable` only.
+    pub async fn beat(&self, incarnation: u32, passed: Revision) -> Result<bool, RequestError> {
+        self.call(|answer| Call::Beat {
+            incarnation,
+            passed,
+            answer,
+        })
+        .await
+    }
+
+    /// Tells that the process with this nonce cannot be heard until it connects again or, if it
+    /// `has_ended`, that it serves nobody any more. A hint that may be lost: silence says the same later.
+    pub fn disconnected(&self, nonce: [u8; 16], has_ended: bool) {
+        drop(self.calls.try_send(Call::Disconnected { nonce, has_ended }));
+    }
+
+    /// Waits until the views of all processes that serve clients show `revision`, or are certain to
+    /// serve nobody.
+    ///
+    /// # Errors
+    /// `Unavailable` only.
+    pub async fn passed(&self, revision: Revision) -> Result<(), RequestError> {
+        self.call(|answer| Call::Passed(revision, answer)).await
     }
 
     /// Creates a topic; a repeat with the same id returns the same topic.
@@ -259,12 +320,13 @@ impl Client {
             .await
     }
 
-    /// The whole picture, and everything that happens after it without a gap.
+    /// Everything that happens after `from` without a gap, if that is still known; else the whole
+    /// picture and everything that happens after it.
     ///
     /// # Errors
     /// `Unavailable` only.
-    pub async fn subscribe(&self) -> Result<(Snapshot, WatchStream), RequestError> {
-        self.call(Call::Subscribe).await
+    pub async fn subscribe(&self, from: Option<Revision>) -> Result<Subscription, RequestError> {
+        self.call(|answer| Call::Subscribe(from, answer)).await
     }
 
     async fn call<T>(&self, make: impl FnOnce(Answer<T>) -> Call) -> Result<T, RequestError> {
@@ -346,15 +408,47 @@ pub struct WatchBatch {
 #[error("watch position lost")]
 pub struct WatchReset;
 
-/// What happens after a [`Snapshot`], in order, without gaps.
+/// The beginning of a watch and what follows it.
+#[derive(Debug)]
+pub struct Subscription {
+    /// Where the picture starts; `None` when it goes on from the revision that was asked for.
+    pub snapshot: Option<Snapshot>,
+    /// What happens after it.
+    pub stream: WatchStream,
+}
+
+/// What happens after some revision, in order, without gaps.
 #[derive(Debug)]
 pub struct WatchStream {
-    batches: broadcast::Receiver<Arc<WatchBatch>>,
+    /// What happened before the stream was opened.
+    missed: VecDeque<Arc<WatchBatch>>,
+    batches: Batches,
+}
+
+#[derive(Debug)]
+enum Batches {
+    /// From the owner in this process.
+    Here(broadcast::Receiver<Arc<WatchBatch>>),
+    /// From the owner in another.
+    Remote(mpsc::Receiver<Arc<WatchBatch>>),
 }
 
 impl WatchStream {
-    pub(crate) fn new(batches: broadcast::Receiver<Arc<WatchBatch>>) -> Self {
-        Self { batches }
+    pub(crate) fn here(
+        missed: VecDeque<Arc<WatchBatch>>,
+        batches: broadcast::Receiver<Arc<WatchBatch>>,
+    ) -> Self {
+        Self {
+            missed,
+            batches: Batches::Here(batches),
+        }
+    }
+
+    pub(crate) fn remote(batches: mpsc::Receiver<Arc<WatchBatch>>) -> Self {
+        Self {
+            missed: VecDeque::new(),
+            batches: Batches::Remote(batches),
+        }
     }
 
     /// The next batch of events. Cancel-safe.
@@ -362,6 +456,12 @@ impl WatchStream {
     /// # Errors
     /// [`WatchReset`] when the owner was lost or this stream fell too far behind.
     pub async fn next(&mut self) -> Result<Arc<WatchBatch>, WatchReset> {
-        self.batches.recv().await.map_err(|_| WatchReset)
+        if let Some(missed) = self.missed.pop_front() {
+            return Ok(missed);
+        }
+        match &mut self.batches {
+            Batches::Here(batches) => batches.recv().await.map_err(|_| WatchReset),
+            Batches::Remote(batches) => batches.recv().await.ok_or(WatchReset),
+        }
     }
 }

@@ -6,6 +6,7 @@
 //! engine slatedb                            where the metadata lives
 //! lineage 00112233445566778899aabbccddeeff  part of every other object's name
 //! id MkU3OEVBNTcwNTJENDM2Qg                 what clients are told
+//! secret 000102030405060708090a0b0c0d0e0f   what processes of the cluster know each other by
 //! crc32c 71d7b6b0                           of all lines before
 //! ```
 
@@ -13,6 +14,8 @@ use bytes::Bytes;
 use floe_protocol::checksum::crc32c;
 use floe_storage::key::{self, Lineage};
 use floe_storage::store::{Caller, Created, Store, StoreError, StoreErrorKind};
+
+use crate::rpc::Secret;
 
 /// The format that is written and the newest that is understood.
 const VERSION: u32 = 1;
@@ -26,6 +29,8 @@ pub struct Cluster {
     pub id: String,
     /// The engine that holds the metadata.
     pub engine: String,
+    /// What processes of the cluster know each other by.
+    pub secret: Secret,
 }
 
 /// Random bytes for a cluster that does not exist yet; unused when it does.
@@ -35,6 +40,8 @@ pub struct NewCluster {
     pub lineage: [u8; 16],
     /// For the id.
     pub id: [u8; 16],
+    /// For the secret.
+    pub secret: [u8; 16],
 }
 
 /// Why a process may not join the cluster in a store.
@@ -102,6 +109,7 @@ impl Cluster {
             lineage: Lineage(new.lineage),
             id: encode_id(new.id),
             engine: engine.to_owned(),
+            secret: Secret(new.secret),
         }
     }
 
@@ -110,9 +118,11 @@ impl Cluster {
             lineage,
             id,
             engine,
+            secret: Secret(secret),
         } = self;
+        let secret = Lineage(*secret);
         seal(format!(
-            "floe cluster {VERSION}\nengine {engine}\nlineage {lineage}\nid {id}\n"
+            "floe cluster {VERSION}\nengine {engine}\nlineage {lineage}\nid {id}\nsecret {secret}\n"
         ))
     }
 
@@ -124,10 +134,14 @@ impl Cluster {
             });
         }
         let parsed = || {
+            let lineage = Lineage::parse(fields.get("lineage")?)?;
+            // Clusters made before there were several processes have none; their lineage is as random.
+            let secret = fields.get("secret").map_or(Some(lineage), Lineage::parse)?;
             Some(Self {
-                lineage: Lineage::parse(fields.get("lineage")?)?,
+                lineage,
                 id: fields.get("id")?.to_owned(),
                 engine: fields.get("engine")?.to_owned(),
+                secret: Secret(secret.0),
             })
         };
         parsed().ok_or(ClusterError::Damaged)

@@ -5,6 +5,7 @@ pub mod client;
 pub mod cluster;
 pub mod engine;
 pub mod ownership;
+pub mod rpc;
 mod sequencer;
 pub mod service;
 pub mod state;

@@ -17,14 +17,11 @@
 //! Whether a predecessor is gone is a question, not a timer. In a folder an exclusive file lock, which
 //! the kernel drops with its process, answers it; elsewhere the claim says where its owner answers.
 
-use std::fmt;
 use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use floe_storage::key::{self, Lineage};
 use floe_storage::store::{Caller, Created, Store, StoreError};
@@ -34,34 +31,23 @@ use crate::cluster::{Fields, seal};
 
 /// The format of claims that is written and the newest that is understood.
 const VERSION: u32 = 1;
-/// How long a predecessor may take to say that it lives.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
-/// How often a claim is tried again that others were faster with.
-const CLAIM_ROUNDS: u32 = 8;
 
 /// A process, as others can find and recognise it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct OwnerId {
-    /// Where it answers who it is, for example `10.0.0.7:9080`. No spaces or line breaks.
+    /// Where it answers who it is, for example `10.0.0.7:9090`. No spaces or line breaks.
     pub address: String,
     /// Random, new with every start of a process.
     pub nonce: [u8; 16],
 }
 
-/// Asks a process whether it lives.
-#[async_trait]
-pub trait AliveCheck: fmt::Debug + Send + Sync {
-    /// Whether the process that answers at `address` is the one with this nonce.
-    async fn is_alive(&self, address: &str, nonce: [u8; 16]) -> bool;
-}
-
 /// How a newcomer makes sure that the owner before it is gone.
 #[derive(Clone, Debug)]
 pub enum Exclusion {
-    /// The store is this folder, of which one process at a time holds the lock.
+    /// The store is this folder. Only who holds its lock claims.
     Folder(PathBuf),
-    /// Any number of processes reach the store: ask the owner.
-    Ask(Arc<dyn AliveCheck>),
+    /// Any number of machines reach the store: knock at the owner's door.
+    Shared,
 }
 
 /// What is known of the owner before us.
@@ -90,9 +76,6 @@ pub enum ClaimError {
     /// The store failed; a claim may have been made.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Another process has the folder.
-    #[error("store folder '{}' is in use by another floe process", .0.display())]
-    InUse(PathBuf),
     /// The folder cannot be locked.
     #[error("store folder '{}' cannot be locked: {reason}", folder.display())]
     NoLock {
@@ -101,9 +84,6 @@ pub enum ClaimError {
         /// The system's words.
         reason: Arc<io::Error>,
     },
-    /// The owner answers.
-    #[error("the cluster is in use: its owner answers at {}", .0.address)]
-    OwnerAlive(OwnerId),
     /// A newer owner has come.
     #[error("epoch {} was claimed by the process at {}", .0.epoch, .0.owner.address)]
     Overtaken(Claim),
@@ -146,11 +126,11 @@ pub struct FolderLock {
 }
 
 impl FolderLock {
-    /// Locks the folder by the file `lock` in it.
+    /// Locks the folder by the file `lock` in it; `None` while another process has it.
     ///
     /// # Errors
-    /// `InUse` when another process has it, `NoLock` when nobody can.
-    pub fn take(folder: &Path) -> Result<Self, ClaimError> {
+    /// `NoLock` when nobody can lock it.
+    pub fn take(folder: &Path) -> Result<Option<Self>, ClaimError> {
         let no_lock = |reason| ClaimError::NoLock {
             folder: folder.to_owned(),
             reason: Arc::new(reason),
@@ -162,97 +142,65 @@ impl FolderLock {
             .open(folder.join("lock"))
             .map_err(no_lock)?;
         match file.try_lock() {
-            Ok(()) => Ok(Self { _file: file }),
-            Err(TryLockError::WouldBlock) => Err(ClaimError::InUse(folder.to_owned())),
+            Ok(()) => Ok(Some(Self { _file: file })),
+            Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(reason)) => Err(no_lock(reason)),
         }
     }
 }
 
-/// The claims of one process, one after the other.
+/// A claim of this process.
 #[derive(Debug)]
 pub struct Ownership {
     store: Store,
     lineage: Lineage,
-    newest: Claim,
+    claim: Claim,
 }
 
 impl Ownership {
-    /// Claims the next epoch, once the owner before it is gone or silent; `engine_epoch` was read
-    /// before this call. The lock of a folder is to be taken before, and held.
+    /// Claims the epoch after `before`, the newest claim that was seen, whose owner is gone or silent.
+    /// `engine_epoch` was read before this call. `None` when somebody else was faster.
     ///
     /// # Errors
-    /// See [`ClaimError`].
+    /// `EngineBehind`, or the store failed and the claim may have been made.
     pub async fn claim(
         store: &Store,
         lineage: Lineage,
         owner: OwnerId,
-        exclusion: &Exclusion,
+        before: Option<&Claim>,
         engine_epoch: u64,
-    ) -> Result<(Self, Predecessor), ClaimError> {
-        let mut round = 0;
-        loop {
-            let (before, predecessor) = look(store, lineage, exclusion, engine_epoch).await?;
-            let epoch = before.as_ref().map_or(0, |before| before.epoch) + 1;
-            let claim = Claim {
-                epoch,
-                owner: owner.clone(),
-                engine_epoch,
-            };
-            match create(store, lineage, &claim).await? {
-                Created::New => {
-                    let (store, newest) = (store.clone(), claim);
-                    return Ok((
-                        Self {
-                            store,
-                            lineage,
-                            newest,
-                        },
-                        predecessor,
-                    ));
-                }
-                // Somebody was faster: ask them.
-                Created::Existed if round < CLAIM_ROUNDS => round += 1,
-                Created::Existed => {
-                    return Err(ClaimError::Overtaken(read(store, lineage, epoch).await?));
-                }
-            }
+    ) -> Result<Option<Self>, ClaimError> {
+        if let Some(before) = before
+            && before.engine_epoch > engine_epoch
+        {
+            return Err(ClaimError::EngineBehind {
+                found: engine_epoch,
+                claimed: before.engine_epoch,
+            });
         }
-    }
-
-    /// Claims the epoch after our own newest, after the engine was lost.
-    ///
-    /// # Errors
-    /// `Overtaken` when it is another's. After a failure of the store call it again.
-    pub async fn claim_next(&mut self, engine_epoch: u64) -> Result<(), ClaimError> {
         let claim = Claim {
-            epoch: self.newest.epoch + 1,
+            epoch: before.map_or(0, |before| before.epoch) + 1,
+            owner,
             engine_epoch,
-            ..self.newest.clone()
         };
-        match create(&self.store, self.lineage, &claim).await? {
-            Created::New => {
-                self.newest = claim;
-                Ok(())
-            }
-            // An attempt of ours may have landed unseen, when the engine had another epoch.
-            Created::Existed => {
-                let theirs = read(&self.store, self.lineage, claim.epoch).await?;
-                if theirs.owner != claim.owner {
-                    return Err(ClaimError::Overtaken(theirs));
-                }
-                self.newest = theirs;
-                Ok(())
-            }
+        let path = key::epoch(lineage, claim.epoch);
+        let text = vec![claim.encode()];
+        match store.put_create(&path, text, Caller::Metadata).await? {
+            Created::New => Ok(Some(Self {
+                store: store.clone(),
+                lineage,
+                claim,
+            })),
+            Created::Existed => Ok(None),
         }
     }
 
-    /// Finds out whether our newest claim is the newest of all.
+    /// Finds out whether our claim is the newest of all.
     ///
     /// # Errors
     /// `Overtaken` when it is not.
     pub async fn confirm(&self) -> Result<(), ClaimError> {
-        let next = self.newest.epoch + 1;
+        let next = self.claim.epoch + 1;
         match self
             .store
             .head(&key::epoch(self.lineage, next), Caller::Metadata)
@@ -271,10 +219,10 @@ impl Ownership {
     /// # Errors
     /// `CreateNotHonoured` when it does not.
     pub async fn check_store(&self) -> Result<(), ClaimError> {
-        let path = key::epoch(self.lineage, self.newest.epoch);
+        let path = key::epoch(self.lineage, self.claim.epoch);
         match self
             .store
-            .honours_create(&path, self.newest.encode())
+            .honours_create(&path, self.claim.encode())
             .await?
         {
             true => Ok(()),
@@ -287,64 +235,38 @@ impl Ownership {
     /// # Errors
     /// The store failed; the successor will wait a little.
     pub async fn mark_released(&self) -> Result<(), ClaimError> {
-        let path = key::epoch_released(self.lineage, self.newest.epoch);
+        let path = key::epoch_released(self.lineage, self.claim.epoch);
         self.store
-            .put_create(&path, vec![self.newest.encode()], Caller::Metadata)
+            .put_create(&path, vec![self.claim.encode()], Caller::Metadata)
             .await?;
         Ok(())
     }
 
-    /// Our newest claim.
+    /// What was claimed.
     #[must_use]
-    pub fn newest(&self) -> &Claim {
-        &self.newest
+    pub const fn epoch(&self) -> u64 {
+        self.claim.epoch
     }
 }
 
-/// The newest claim, whose owner is gone or silent.
-async fn look(
-    store: &Store,
-    lineage: Lineage,
-    exclusion: &Exclusion,
-    engine_epoch: u64,
-) -> Result<(Option<Claim>, Predecessor), ClaimError> {
+/// The newest claim, and whether its owner has let go of it. `None` when there never was one.
+///
+/// # Errors
+/// The store failed, or a claim is not what anyone wrote.
+pub async fn newest(store: &Store, lineage: Lineage) -> Result<Option<(Claim, bool)>, ClaimError> {
     let (mut newest, mut released) = (None, None);
     let mut names = store.list(&key::epochs(lineage), Caller::Metadata);
     while let Some(object) = names.try_next().await? {
         newest = newest.max(key::parse_epoch(lineage, &object.location));
         released = released.max(key::parse_epoch_released(lineage, &object.location));
     }
-    let Some(newest) = newest else {
-        return Ok((None, Predecessor::Gone));
-    };
-    let claim = read(store, lineage, newest).await?;
-    if claim.engine_epoch > engine_epoch {
-        let claimed = claim.engine_epoch;
-        return Err(ClaimError::EngineBehind {
-            found: engine_epoch,
-            claimed,
-        });
-    }
-    let predecessor = match exclusion {
-        _ if released == Some(newest) => Predecessor::Gone,
-        Exclusion::Folder(_) => Predecessor::Gone,
-        Exclusion::Ask(check) => {
-            let OwnerId { address, nonce } = &claim.owner;
-            let answer = tokio::time::timeout(ANSWER_TIMEOUT, check.is_alive(address, *nonce));
-            if answer.await.unwrap_or(false) {
-                return Err(ClaimError::OwnerAlive(claim.owner));
-            }
-            Predecessor::Silent
+    match newest {
+        None => Ok(None),
+        Some(epoch) => {
+            let claim = read(store, lineage, epoch).await?;
+            Ok(Some((claim, released == Some(epoch))))
         }
-    };
-    Ok((Some(claim), predecessor))
-}
-
-async fn create(store: &Store, lineage: Lineage, claim: &Claim) -> Result<Created, StoreError> {
-    let path = key::epoch(lineage, claim.epoch);
-    store
-        .put_create(&path, vec![claim.encode()], Caller::Metadata)
-        .await
+    }
 }
 
 async fn read(store: &Store, lineage: Lineage, epoch: u64) -> Result<Claim, ClaimError> {

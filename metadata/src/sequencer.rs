@@ -25,16 +25,21 @@ use floe_storage::clock::Clock;
 use futures::future::{BoxFuture, FutureExt, poll_fn};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use tokio::sync::{broadcast, mpsc};
+use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 
 use self::answer::{Reply, Sorted, Waiting};
+use self::leases::Leases;
 use self::proof::Proof;
-use self::reads::{Read, Reads};
-use crate::client::{Call, WatchBatch};
+use self::reads::{Question, Read, Reads};
+use crate::api::{Revision, WatchEvent};
+use crate::client::{Answer, Call, WatchBatch};
 use crate::engine::{Durable, EngineError, RowChange, Session};
 use crate::state::{Command, DamagedState, RowKey, State, WriteSet};
 
 mod answer;
+pub(crate) mod leases;
+mod presence;
 pub(crate) mod proof;
 mod reads;
 
@@ -92,6 +97,14 @@ pub(crate) struct Sequencer {
     reads: Reads,
     proof: Proof,
     watch: broadcast::Sender<Arc<WatchBatch>>,
+    /// The latest batches that were sent, and the revision before them: who missed no more goes on.
+    recent: VecDeque<Arc<WatchBatch>>,
+    recent_from: Revision,
+    leases: Leases,
+    /// Wakes when a lease ends.
+    lease_ends: Pin<Box<Sleep>>,
+    /// Who waits until all views show a revision.
+    passing: Vec<(Revision, Answer<()>)>,
 }
 
 type RowsRead = Result<Vec<(RowKey, Option<Bytes>)>, EngineError>;
@@ -125,20 +138,29 @@ enum Happened {
     Barrier(Result<(), EngineError>),
     RowsRead(RowsRead),
     Called(usize),
+    LeaseEnded,
     Stop,
 }
 
 impl Sequencer {
     /// A sequencer over a state that was recovered through `session`; `proof` is what is known of our
-    /// ownership.
+    /// ownership, `ended` the nonce of a process that surely serves nobody any more.
     pub(crate) fn new(
         state: State,
         session: Arc<dyn Session>,
         clock: Clock,
         proof: Proof,
         term: u64,
+        ended: Option<[u8; 16]>,
     ) -> Self {
+        let leases = Leases::of(&state.processes(), ended, proof.now());
         Self {
+            recent: VecDeque::new(),
+            recent_from: state.revision(),
+            leases,
+            // Due at once: the first look sets it.
+            lease_ends: Box::pin(tokio::time::sleep(Duration::ZERO)),
+            passing: Vec::new(),
             state,
             session,
             clock,
@@ -171,6 +193,10 @@ impl Sequencer {
                 Happened::RowsRead(rows) => self.admit(rows),
                 Happened::Called(0) => ControlFlow::Break(End::Drained),
                 Happened::Called(_) => self.take(mem::take(&mut taken)),
+                Happened::LeaseEnded => {
+                    self.look_at_leases();
+                    ControlFlow::Continue(())
+                }
                 Happened::Stop => return self.drain().await,
             };
             if let ControlFlow::Break(end) = flow {
@@ -192,12 +218,14 @@ impl Sequencer {
             && self.under_way.len() < GROUPS_MAX
             && self.rows_bytes < ROWS_BYTES_MAX;
         let (under_way, paging, proof) = (&mut self.under_way, &mut self.paging, &mut self.proof);
+        let lease_ends = self.lease_ends.as_mut();
         tokio::select! {
             biased;
             outcome = first_durable(under_way) => Happened::Durable(outcome),
             outcome = proof.barrier() => Happened::Barrier(outcome),
             rows = rows_read(paging) => Happened::RowsRead(rows),
             () = stop.cancelled() => Happened::Stop,
+            () = lease_ends => Happened::LeaseEnded,
             count = calls.recv_many(taken, CALLS_MAX), if has_room => Happened::Called(count),
         }
     }
@@ -213,6 +241,13 @@ impl Sequencer {
                     self.backlog.push_back((Command::Commit(request), waiting));
                 }
                 Sorted::Change(command, waiting) => self.backlog.push_back((command, waiting)),
+                Sorted::Presence(presence) => self.presence(presence),
+                Sorted::Read(Question::Subscribe(Some(from), to)) if self.can_resume(from) => {
+                    let missed = self.missed_since(from);
+                    let (batches, now) = (self.watch.subscribe(), self.proof.now());
+                    let read = Read::resumption(missed, batches, to, self.completed, now);
+                    self.reads.push(read, self.completed, &self.watch);
+                }
                 Sorted::Read(question) => {
                     let read = Read::new(question, &self.state, self.submitted, self.proof.now());
                     self.reads.push(read, self.completed, &self.watch);
@@ -294,6 +329,11 @@ impl Sequencer {
         if Bug::WatchEventLost.is_planted() && events.revision.is_multiple_of(16) {
             events.events.clear();
         }
+        let is_changed = |event: &WatchEvent| matches!(event, WatchEvent::ProcessesChanged(_));
+        if events.events.iter().any(is_changed) {
+            let processes = self.state.processes();
+            self.processes_changed(&processes);
+        }
         self.rows_bytes += rows_bytes;
         self.submitted += 1;
         self.under_way.push_back(Group {
@@ -319,8 +359,10 @@ impl Sequencer {
         for reply in group.replies {
             reply.send();
         }
+        let events = Arc::new(group.events);
+        self.remember(Arc::clone(&events));
         // An error means that nobody watches.
-        drop(self.watch.send(Arc::new(group.events)));
+        drop(self.watch.send(events));
         self.reads.reached(self.completed, &self.watch);
         ControlFlow::Continue(())
     }
@@ -359,7 +401,9 @@ impl Sequencer {
                 Happened::Durable(outcome) => self.complete(outcome),
                 Happened::Barrier(outcome) => self.proven(outcome),
                 Happened::RowsRead(rows) => self.admit(rows),
-                Happened::Called(_) | Happened::Stop => ControlFlow::Continue(()),
+                Happened::Called(_) | Happened::LeaseEnded | Happened::Stop => {
+                    ControlFlow::Continue(())
+                }
             };
             if let ControlFlow::Break(end) = flow {
                 return end;

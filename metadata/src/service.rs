@@ -1,14 +1,13 @@
-//! The metadata service of one process: opens the cluster, becomes its owner, serves [`Client`]s, and
-//! recovers by itself when the engine is lost.
+//! The metadata service of one process: opens the cluster, takes part in it, serves [`Client`]s, and goes
+//! on by itself when the owner or the engine is lost.
 //!
 //! ```text
-//! start ─▶ cluster ─▶ claim ─▶ acquire ─▶ recover ─▶ serve ──┬─ released ─▶ mark ─▶ stopped
-//!                      ▲                                    ├─ overtaken, damaged ─▶ stopped
-//!                      └──────────── engine lost ───────────┘
+//! prepare ─▶ cluster ─▶ answer other processes ─▶ join ─┬─ own: acquire, recover, serve ─┐
+//!                                                       └─ follow: carry calls ──────────┴─ stop ─▶ release
 //! ```
 //!
-//! A service never serves under an epoch that another process has claimed past: it stops for good, and
-//! the process with it.
+//! A process that was overtaken follows from then on; what it had not acknowledged is repeated to the new
+//! owner. Only damage stops a service unasked, and the process with it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,17 +20,22 @@ use floe_storage::tasks::Tasks;
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
-use self::owner::{Owner, OwnerLoop};
-use crate::client::Client;
+use self::member::{Member, Standing};
+use self::seeker::Seeker;
+use crate::client::{Client, ClientsEnd};
 use crate::cluster::{Cluster, ClusterError, NewCluster};
 use crate::engine::memory::MemoryEngine;
 use crate::engine::slatedb::{SlateEngine, SlateOptions};
 use crate::engine::{Engine, EngineError};
-use crate::ownership::{Claim, ClaimError, Exclusion, FolderLock, OwnerId};
+use crate::ownership::{ClaimError, Exclusion, OwnerId};
+use crate::rpc::network::Dial;
+use crate::rpc::{Grpc, MetadataServer, Secret};
 use crate::state::{DamagedState, StateConfig};
 use crate::steady_clock::SteadyClock;
 
+mod member;
 mod owner;
+mod seeker;
 
 /// Which engine keeps the metadata.
 #[derive(Clone, Debug)]
@@ -83,8 +87,12 @@ pub struct ServiceConfig {
     pub engine: EngineChoice,
     /// How other owners are kept out.
     pub exclusion: Exclusion,
-    /// This process.
+    /// This process, and where it answers others.
     pub owner: OwnerId,
+    /// Whether it may own the sequencer (the metadata role).
+    pub may_own: bool,
+    /// Reaches other processes.
+    pub dial: Arc<dyn Dial>,
     /// Random bytes for a cluster that does not exist yet.
     pub new_cluster: NewCluster,
     /// Limits of the state.
@@ -123,9 +131,6 @@ pub enum StopReason {
     /// It was asked to, but could not let go cleanly; a successor waits a little, nothing is lost.
     #[error("released without a mark: {0}")]
     NotMarked(String),
-    /// Another process has become the owner. Stop at once.
-    #[error("another process has become the owner of the metadata at {}, in epoch {}", .0.owner.address, .0.epoch)]
-    Overtaken(Claim),
     /// What is stored is not what was written. Nothing may be served, and nothing tidied up.
     #[error("{0}")]
     Damaged(StartError),
@@ -147,37 +152,97 @@ pub struct Service {
     task: AbortHandle,
 }
 
-impl Service {
-    /// Opens the cluster, becomes its owner and recovers its state; then serves on a task of `tasks`.
+/// A service whose cluster is known, and which does not take part yet.
+#[derive(Debug)]
+pub struct Prepared {
+    config: ServiceConfig,
+    cluster: Cluster,
+    engine: Arc<dyn Engine>,
+    client: Client,
+    clients: ClientsEnd,
+    stop: CancellationToken,
+}
+
+impl Prepared {
+    /// Opens the cluster's object, or creates the cluster.
     ///
     /// # Errors
-    /// See [`StartError`]; the messages are for the person who started the process.
-    pub async fn start(config: ServiceConfig, tasks: &Tasks) -> Result<Self, StartError> {
-        let lock = match &config.exclusion {
-            Exclusion::Folder(folder) => Some(FolderLock::take(folder)?),
-            Exclusion::Ask(_) => None,
-        };
+    /// See [`StartError`].
+    pub async fn new(config: ServiceConfig, tasks: &Tasks) -> Result<Self, StartError> {
         let name = config.engine.name();
         let cluster = Cluster::open(&config.store, name, config.new_cluster).await?;
         let engine = config.engine.make(&config, cluster.lineage, tasks);
-        let (owner, owned) = Owner::first(&config, cluster.lineage, engine, lock).await?;
-
         let (client, clients) = Client::in_process();
-        let stop = CancellationToken::new();
+        Ok(Self {
+            config,
+            cluster,
+            engine,
+            client,
+            clients,
+            stop: CancellationToken::new(),
+        })
+    }
+
+    /// A client of the service to come.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// The cluster.
+    #[must_use]
+    pub const fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    /// Answers other processes. To be served at the address that [`ServiceConfig::owner`] names before
+    /// [`Prepared::join`] is called, for a claimant that does not answer is overtaken.
+    #[must_use]
+    pub fn grpc(&self) -> Grpc {
+        let server = MetadataServer::new(self.client(), self.config.owner.nonce, self.stop.clone());
+        server.into_service(self.cluster.secret)
+    }
+
+    /// Becomes the owner or finds it; then serves on a task of `tasks`.
+    ///
+    /// # Errors
+    /// See [`StartError`]; the messages are for the person who started the process.
+    pub async fn join(self, tasks: &Tasks) -> Result<Service, StartError> {
+        let Self {
+            config,
+            cluster,
+            engine,
+            client,
+            clients,
+            stop,
+        } = self;
+        let secret: Secret = cluster.secret;
+        let mut seeker = Seeker::new(config, cluster.lineage, secret, engine);
+        let first: Standing = seeker.find_first().await?;
+        let member = Member::new(seeker, clients, stop.clone());
         let (stopped_sender, stopped) = latest::channel(None);
-        let owner_loop = OwnerLoop::new(owner, clients, stop.clone());
         let task = tasks.spawn(async move {
-            let reason = owner_loop.run(owned).await;
+            let reason = member.run(first).await;
             tracing::info!(%reason, "metadata service stopped");
             stopped_sender.set(Some(reason));
         });
-        Ok(Self {
+        Ok(Service {
             client,
             cluster,
             stop,
             stopped,
             task,
         })
+    }
+}
+
+impl Service {
+    /// Takes part without answering other processes: for one that is alone.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn start(config: ServiceConfig, tasks: &Tasks) -> Result<Self, StartError> {
+        Prepared::new(config, tasks).await?.join(tasks).await
     }
 
     /// A client of this service.

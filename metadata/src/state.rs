@@ -33,6 +33,7 @@ mod digest;
 mod id_blocks;
 mod paging;
 mod partitions;
+mod processes;
 mod producer;
 mod producers;
 mod reads;
@@ -59,6 +60,7 @@ pub use write_set::WriteSet;
 
 use counters::Counters;
 use id_blocks::IdBlocks;
+use processes::Processes;
 use producers::Producers;
 use rows::segment::SegmentWriter;
 use segments::Segments;
@@ -113,6 +115,7 @@ pub struct State {
     config: StateConfig,
     counters: Counters,
     id_blocks: IdBlocks,
+    processes: Processes,
     topics: Topics,
     segments: Segments,
     producers: Producers,
@@ -134,6 +137,7 @@ impl State {
         Self {
             counters: Counters::default(),
             id_blocks: IdBlocks::default(),
+            processes: Processes::default(),
             topics: Topics::new(config.hash_seed),
             segments: Segments::new(config.hash_seed),
             producers: Producers::new(config.hash_seed),
@@ -165,10 +169,10 @@ impl State {
         self.move_clock(now_ms);
         self.counters.revision += 1;
         match command {
-            Command::Register => self.register(),
+            Command::Register(new) => self.register(new, writes),
+            Command::ForgetProcesses(gone) => self.forget_processes(&gone, writes),
             Command::RaiseWriteEpoch { above } => self.raise_write_epoch(above),
             Command::RaiseLowestAccepted { to } => self.raise_lowest_accepted(to),
-            Command::RaiseLeaderEpoch { above } => self.raise_leader_epoch(above, writes),
             Command::CreateTopic(new) => Reply::Topic(self.create_topic(new, writes)),
             Command::CreatePartitions { topic, count } => {
                 Reply::Topic(self.create_partitions(topic, count, writes))

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use floe_protocol::types::{NO_PRODUCER_ID, TopicId, TopicPartition};
 use floe_storage::clock::Clock;
 use floe_storage::segment::{Index, IndexBatch, IndexExtent, SegmentId};
@@ -12,12 +11,15 @@ use floe_storage::tasks::Tasks;
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use object_store::path::Path;
+use tokio_util::sync::CancellationToken;
 
-use crate::api::{CommitRequest, NewTopic};
+use crate::api::{BrokerAddress, CommitRequest, NewProcess, NewTopic};
 use crate::cluster::NewCluster;
 use crate::engine::memory::{Faults, MemoryEngine};
-use crate::ownership::{AliveCheck, Exclusion, OwnerId};
-use crate::service::{EngineChoice, Service, ServiceConfig, StartError};
+use crate::ownership::{Exclusion, OwnerId};
+use crate::rpc::simulated::Network;
+use crate::rpc::{Routes, serve};
+use crate::service::{EngineChoice, Prepared, Service, ServiceConfig, StartError};
 use crate::state::StateConfig;
 use crate::steady_clock::SteadyClock;
 
@@ -29,20 +31,26 @@ pub(crate) fn store() -> Store {
     store_over(Arc::new(InMemory::new()))
 }
 
-/// Processes with an even first byte of their nonce are alive, all others dead.
-#[derive(Debug)]
-pub(crate) struct EvenAreAlive;
-
-#[async_trait]
-impl AliveCheck for EvenAreAlive {
-    async fn is_alive(&self, _address: &str, nonce: [u8; 16]) -> bool {
-        nonce[0].is_multiple_of(2)
+/// A process that serves clients.
+pub(crate) fn new_process(byte: u8) -> NewProcess {
+    NewProcess {
+        nonce: [byte; 16],
+        attempt: 0,
+        internal: format!("10.0.0.{byte}:9090"),
+        zone: None,
+        brokers: vec![BrokerAddress {
+            listener: "main".to_owned(),
+            node_id: i32::from(byte),
+            host: format!("10.0.0.{byte}"),
+            port: 9092,
+        }],
+        feature_level: 1,
     }
 }
 
 pub(crate) fn owner(byte: u8) -> OwnerId {
     OwnerId {
-        address: format!("10.0.0.{byte}:9080"),
+        address: format!("10.0.0.{byte}:9090"),
         nonce: [byte; 16],
     }
 }
@@ -53,6 +61,7 @@ pub(crate) struct World {
     pub(crate) store: Store,
     pub(crate) engine: MemoryEngine,
     pub(crate) tasks: Tasks,
+    pub(crate) network: Network,
 }
 
 impl World {
@@ -62,6 +71,7 @@ impl World {
             store: store(),
             engine,
             tasks: Tasks::new(),
+            network: Network::new(seed, Duration::ZERO..Duration::from_millis(2)),
         }
     }
 
@@ -74,11 +84,14 @@ impl World {
         ServiceConfig {
             store: self.store.clone(),
             engine: EngineChoice::Memory(self.engine.clone()),
-            exclusion: Exclusion::Ask(Arc::new(EvenAreAlive)),
+            exclusion: Exclusion::Shared,
             owner: owner(process),
+            may_own: true,
+            dial: self.network.dialer(&owner(process).address),
             new_cluster: NewCluster {
                 lineage: [process; 16],
                 id: [process; 16],
+                secret: [process; 16],
             },
             state: StateConfig {
                 producer_states_bytes_max: 4096,
@@ -91,7 +104,19 @@ impl World {
     }
 
     pub(crate) async fn start(&self, process: u8) -> Result<Service, StartError> {
-        Service::start(self.config(process), &self.tasks).await
+        self.start_with(self.config(process)).await
+    }
+
+    pub(crate) async fn start_with(&self, config: ServiceConfig) -> Result<Service, StartError> {
+        let incoming = self.network.listen(&config.owner.address);
+        let prepared = Prepared::new(config, &self.tasks).await?;
+        let served = serve(
+            incoming,
+            Routes::new(prepared.grpc()),
+            CancellationToken::new(),
+        );
+        self.tasks.spawn(served);
+        prepared.join(&self.tasks).await
     }
 }
 

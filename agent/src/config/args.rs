@@ -97,6 +97,22 @@ pub struct Args {
     #[arg(long, value_name = "[NAME=]HOST:PORT", verbatim_doc_comment)]
     advertise: Vec<String>,
 
+    /// What this process does: of agent, metadata, compaction [default: all]
+    ///
+    /// Agents serve Kafka clients, one process with the metadata role keeps the order of a cluster and
+    /// others take over from it, compaction merges. At least one process needs the metadata role.
+    /// [env: FLOE_ROLES]
+    #[arg(long, value_name = "LIST", verbatim_doc_comment)]
+    roles: Option<String>,
+
+    /// Where other processes of the cluster reach this one [default: the first listener's interface]
+    ///
+    /// Processes given the same store find each other and form one cluster. The address must be
+    /// reachable for the others; on all interfaces (0.0.0.0) the one to the outside is told.
+    /// [env: FLOE_INTERNAL]
+    #[arg(long, value_name = "HOST:PORT", verbatim_doc_comment)]
+    internal: Option<String>,
+
     /// The zone of this process, told to clients as its rack [default: none]
     ///
     /// [env: FLOE_ZONE]
@@ -162,6 +178,8 @@ impl Args {
             Setting::Store => one(&self.store),
             Setting::Listen => self.listen.clone(),
             Setting::Advertise => self.advertise.clone(),
+            Setting::Roles => one(&self.roles),
+            Setting::Internal => one(&self.internal),
             Setting::Zone => one(&self.zone),
             Setting::MemoryLimit => one(&self.memory_limit),
             Setting::Http => one(&self.http),

@@ -56,6 +56,8 @@ const fn expected(setting: Setting) -> &'static str {
         Setting::Set => "must be a table of names and values",
         Setting::Listen | Setting::Advertise => "must be a text or a list of texts",
         Setting::Store
+        | Setting::Roles
+        | Setting::Internal
         | Setting::Zone
         | Setting::MemoryLimit
         | Setting::Http

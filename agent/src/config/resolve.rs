@@ -7,7 +7,7 @@ use floe_storage::store::StoreUrl;
 
 use super::{
     Args, ByteSize, Config, ConfigError, DEFAULT_LISTENER, FlushConfig, ListenerConfig,
-    MEMORY_LIMIT_BYTES_DEFAULT_MAX, Setting, file,
+    MEMORY_LIMIT_BYTES_DEFAULT_MAX, Roles, Setting, file,
 };
 use crate::broker::Endpoint;
 use crate::memory::LIMIT_BYTES_MIN;
@@ -174,6 +174,11 @@ pub fn resolve(args: &Args, environment: &Environment) -> Result<(Config, String
     let config = Config {
         store: store(&sources)?,
         listeners: listeners(&sources)?,
+        roles: roles(&sources)?,
+        internal: match sources.one(Setting::Internal) {
+            Some((given, value)) => Some(endpoint(&given, &value)?),
+            None => None,
+        },
         zone: sources.one(Setting::Zone).map(|(_, value)| value),
         memory_limit: memory_limit(&sources, environment.memory_bytes)?,
         http: match sources.one(Setting::Http) {
@@ -198,6 +203,30 @@ fn store(sources: &Sources<'_>) -> Result<StoreUrl, ConfigError> {
         origin: given.origin,
         source,
     })
+}
+
+fn roles(sources: &Sources<'_>) -> Result<Roles, ConfigError> {
+    let Some((given, value)) = sources.one(Setting::Roles) else {
+        return Ok(Roles::ALL);
+    };
+    let mut roles = Roles {
+        agent: false,
+        metadata: false,
+        compaction: false,
+    };
+    for role in value.split(',').map(str::trim) {
+        match role {
+            "agent" => roles.agent = true,
+            "metadata" => roles.metadata = true,
+            "compaction" => roles.compaction = true,
+            "all" => roles = Roles::ALL,
+            _ => {
+                let reason = format!("has '{role}', which is none of agent, metadata, compaction");
+                return Err(given.refuse(&value, reason));
+            }
+        }
+    }
+    Ok(roles)
 }
 
 fn memory_limit(sources: &Sources<'_>, machine: Option<u64>) -> Result<ByteSize, ConfigError> {

@@ -491,7 +491,7 @@ async fn a_frame_larger_than_any_buffer_is_read() {
     let answer = client.call(9, &produce(-1, Some(garbage))).await;
     assert_ne!(answer.responses[0].partition_responses[0].error_code, 0);
     expect_served(&mut client).await;
-    let budget = &agent.broker().memory;
+    let budget = &agent.broker().unwrap().memory;
     assert_eq!(
         budget.used_bytes(crate::memory::Share::Produce),
         0,

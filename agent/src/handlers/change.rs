@@ -1,5 +1,5 @@
-//! Changes of topics: asked of metadata until the outcome is known, then waited for in this agent's own
-//! picture, so that a client that was told of a change also sees it.
+//! Changes of topics: asked of metadata until the outcome is known, then waited for in the pictures
+//! of all agents, so that a client that was told of a change also sees it, wherever it asks next.
 
 use std::future::Future;
 use std::time::Duration;
@@ -24,6 +24,16 @@ pub(super) fn deadline(timeout_ms: i32) -> Instant {
     Instant::now() + asked.clamp(PATIENCE_MIN, PATIENCE_MAX)
 }
 
+/// Waits until the change shows wherever a client may look next.
+async fn passed(context: &Context, revision: Revision) {
+    while let Err(RequestError::Unavailable) = context.broker.metadata.passed(revision).await {
+        tokio::time::sleep(RETRY_PAUSE).await;
+        if context.broker.metadata.wait_for_owner().await.is_err() {
+            return;
+        }
+    }
+}
+
 /// Repeats `ask` until metadata has answered. `ask` is told whether an earlier attempt may have
 /// happened, and must be safe to repeat.
 pub(super) async fn settle<T, F>(
@@ -42,6 +52,7 @@ where
                 Ok((value, revision)) => {
                     if let Some(revision) = revision {
                         view.wait_revision(revision).await;
+                        passed(context, revision).await;
                     }
                     return Ok(value);
                 }

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use bytes::Bytes;
-use floe_metadata::api::{NewTopic, RequestError};
+use floe_metadata::api::{NewProcess, NewTopic, RequestError};
 use floe_metadata::client::Client;
 use floe_metadata::client::view::View;
 use floe_metadata::cluster::NewCluster;
 use floe_metadata::engine::memory::{Faults, MemoryEngine};
-use floe_metadata::ownership::{AliveCheck, Exclusion, OwnerId};
+use floe_metadata::ownership::{Exclusion, OwnerId};
+use floe_metadata::rpc::network::Tcp;
 use floe_metadata::service::{EngineChoice, Service, ServiceConfig};
 use floe_metadata::state::StateConfig;
 use floe_metadata::steady_clock::SteadyClock;
@@ -32,19 +32,9 @@ use super::{Batch, Completion, FlushRule, Outcome, ProduceParts, ProducePath, Se
 use crate::fetch::{Answered, Fetch, FetchParts, FetchPath, Fresh, Isolation, Position};
 use crate::memory::{MemoryBudget, MemoryPermit, MemoryPlan};
 use crate::metrics::Metrics;
+use crate::presence::Presence;
 
 const START_MS: i64 = 1_700_000_000_000;
-
-/// Nobody else is alive.
-#[derive(Debug)]
-struct Alone;
-
-#[async_trait]
-impl AliveCheck for Alone {
-    async fn is_alive(&self, _address: &str, _nonce: [u8; 16]) -> bool {
-        false
-    }
-}
 
 /// What goes wrong in a [`Rig`].
 pub(crate) struct Trouble {
@@ -99,14 +89,17 @@ impl Rig {
         let service = ServiceConfig {
             store: polite.clone(),
             engine: EngineChoice::Memory(engine.clone()),
-            exclusion: Exclusion::Ask(Arc::new(Alone)),
+            exclusion: Exclusion::Shared,
             owner: OwnerId {
                 address: "here".to_owned(),
                 nonce: [1; 16],
             },
+            may_own: true,
+            dial: Tcp::dialer(),
             new_cluster: NewCluster {
                 lineage: [7; 16],
                 id: [7; 16],
+                secret: [7; 16],
             },
             state: StateConfig::default(),
             clock: clock.clone(),
@@ -120,8 +113,19 @@ impl Rig {
         let memory = MemoryBudget::new(&MemoryPlan::new(256 << 20));
         let fresh = Arc::new(Fresh::new(fresh_bytes));
         let lineage = service.cluster().lineage;
+        let told = NewProcess {
+            nonce: [1; 16],
+            attempt: 0,
+            internal: "here".to_owned(),
+            zone: None,
+            brokers: Vec::new(),
+            feature_level: 1,
+        };
+        let (kept_view, ended) = (Arc::clone(&view), CancellationToken::new());
+        let presence = Presence::start(client.clone(), kept_view, told, &tasks, ended);
         let produce = ProduceParts {
             client: client.clone(),
+            presence,
             store: polite.clone(),
             lineage,
             fresh: Arc::clone(&fresh),

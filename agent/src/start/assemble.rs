@@ -4,8 +4,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use floe_metadata::api::{BrokerAddress, NewProcess};
 use floe_metadata::client::view::View;
-use floe_metadata::service::{Service, ServiceConfig, StartError as MetadataError, StopReason};
+use floe_metadata::rpc::network::Incoming;
+use floe_metadata::rpc::{Routes, serve};
+use floe_metadata::service::{
+    Prepared, Service, ServiceConfig, StartError as MetadataError, StopReason,
+};
 use floe_protocol::types::NodeId;
 use floe_storage::cache::BlockCache;
 use floe_storage::tasks::Tasks;
@@ -17,8 +22,12 @@ use crate::handlers::init_producer_id::ProducerIds;
 use crate::memory::{MemoryBudget, MemoryPlan};
 use crate::metrics::Metrics;
 use crate::metrics::collect::{MemoryFigures, StoreRequests};
+use crate::presence::Presence;
 use crate::produce::{FlushRule, ProduceParts, ProducePath, UploadLimits};
 use crate::topic_config::BrokerSettings;
+
+/// The newest feature level this release understands.
+const FEATURE_LEVEL: u32 = 1;
 
 /// What a broker is assembled from.
 #[derive(Debug)]
@@ -37,6 +46,8 @@ pub struct Parts {
     pub node_id: NodeId,
     /// The zone of this process.
     pub zone: Option<String>,
+    /// What clients of each listener are told of this broker.
+    pub brokers: Vec<BrokerAddress>,
     /// What is told about how this broker was started, under Kafka's names.
     pub derived: BTreeMap<&'static str, String>,
     /// Seed of topic ids.
@@ -78,18 +89,47 @@ pub enum AssembleError {
     Lost(StopReason),
 }
 
-/// Starts metadata, waits for the first picture of it, and puts the paths on top.
+/// Takes part in a cluster without serving clients: answers other processes, and owns the sequencer
+/// whenever that falls to this process.
+///
+/// # Errors
+/// Metadata could not be had.
+pub async fn take_part(
+    service: ServiceConfig,
+    incoming: Incoming,
+    Lifetime { tasks, ended, .. }: &Lifetime,
+) -> Result<Service, MetadataError> {
+    let prepared = Prepared::new(service, tasks).await?;
+    let routes = Routes::new(prepared.grpc());
+    tasks.spawn(serve(incoming, routes, ended.clone()));
+    prepared.join(tasks).await
+}
+
+/// Takes part in the cluster, waits for the first picture of it, and puts the paths on top. Other
+/// processes come in by `incoming`.
 ///
 /// # Errors
 /// Metadata could not be had; see [`AssembleError`].
-pub async fn assemble(parts: Parts, lifetime: &Lifetime) -> Result<Assembled, AssembleError> {
+pub async fn assemble(
+    parts: Parts,
+    incoming: Incoming,
+    lifetime: &Lifetime,
+) -> Result<Assembled, AssembleError> {
     let Lifetime {
         tasks,
         ended,
         stopping,
     } = lifetime;
     let (store, clock) = (parts.service.store.clone(), parts.service.clock.clone());
-    let metadata = Service::start(parts.service, tasks).await?;
+    let told = NewProcess {
+        nonce: parts.service.owner.nonce,
+        attempt: 0,
+        internal: parts.service.owner.address.clone(),
+        zone: parts.zone.clone(),
+        brokers: parts.brokers,
+        feature_level: FEATURE_LEVEL,
+    };
+    let metadata = take_part(parts.service, incoming, lifetime).await?;
     let client = metadata.client();
     let view = View::start(client.clone(), tasks, ended.clone());
     tokio::select! {
@@ -97,6 +137,8 @@ pub async fn assemble(parts: Parts, lifetime: &Lifetime) -> Result<Assembled, As
         () = view.ready() => {}
         reason = metadata.stopped() => return Err(AssembleError::Lost(reason)),
     }
+    let (kept_view, until) = (Arc::clone(&view), ended.clone());
+    let presence = Presence::start(client.clone(), kept_view, told, tasks, until);
     let memory = MemoryBudget::new(&parts.memory);
     let cache = BlockCache::new(store.clone(), parts.memory.cache_bytes);
     let metrics = parts.metrics;
@@ -111,6 +153,7 @@ pub async fn assemble(parts: Parts, lifetime: &Lifetime) -> Result<Assembled, As
     let fresh = Arc::new(Fresh::new(fresh_bytes));
     let produce = ProduceParts {
         client: client.clone(),
+        presence: Arc::clone(&presence),
         store,
         lineage,
         fresh: Arc::clone(&fresh),
@@ -131,6 +174,7 @@ pub async fn assemble(parts: Parts, lifetime: &Lifetime) -> Result<Assembled, As
         cluster_id: metadata.cluster().id.clone(),
         node_id: parts.node_id,
         zone: parts.zone,
+        presence,
         produce: ProducePath::start(produce, &metrics, tasks, ended),
         fetch: FetchPath::start(fetch, &metrics, tasks, stopping),
         metadata: client,

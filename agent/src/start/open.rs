@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use floe_metadata::cluster::NewCluster;
 use floe_metadata::ownership::{Exclusion, OwnerId};
-use floe_metadata::service::{EngineChoice, ServiceConfig};
+use floe_metadata::rpc::network::{Incoming, Tcp};
+use floe_metadata::service::{EngineChoice, Service, ServiceConfig};
 use floe_metadata::state::StateConfig;
 use floe_metadata::steady_clock::SteadyClock;
 use floe_storage::clock::Clock;
@@ -14,9 +15,9 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
 use super::StartError;
-use super::assemble::{AssembleError, Assembled, Lifetime, Parts, assemble};
+use super::assemble::{AssembleError, Assembled, Lifetime, Parts, assemble, take_part};
 use crate::admin::Health;
-use crate::admin::alive::{AskOverHttp, nonce_text};
+use crate::broker::Broker;
 use crate::config::{Config, FlushConfig};
 use crate::dispatch::HANDLED;
 use crate::memory::MemoryPlan;
@@ -43,16 +44,17 @@ struct Seeds {
 }
 
 impl Identity {
-    pub(super) fn new(config: &Config, http: SocketAddr) -> Self {
+    pub(super) fn new(config: &Config, internal: SocketAddr) -> Self {
         let mut random = StdRng::seed_from_u64(config.seed);
         Self {
             owner: OwnerId {
-                address: node::outward(http).to_string(),
+                address: node::outward(internal).to_string(),
                 nonce: random.random(),
             },
             new_cluster: NewCluster {
                 lineage: random.random(),
                 id: random.random(),
+                secret: random.random(),
             },
             seeds: Seeds {
                 store: random.random(),
@@ -67,22 +69,32 @@ impl Identity {
 
     /// What is told over HTTP from the first moment on.
     pub(super) fn health(&self) -> Arc<Health> {
-        Health::new(nonce_text(self.owner.nonce), self.metrics.clone())
+        Health::new(self.metrics.clone())
     }
 }
 
-/// Opens the store and assembles the broker over it.
+/// Opens the store and takes part in its cluster, with a broker on top if this is an agent.
 pub(super) async fn open(
     config: &Config,
     listeners: &[Listener],
+    incoming: Incoming,
     identity: Identity,
     lifetime: &Lifetime,
-) -> Result<Assembled, StartError> {
+) -> Result<(Option<Arc<Broker>>, Service), StartError> {
     let options = StoreOptions {
         jitter_seed: identity.seeds.store,
         ..StoreOptions::default()
     };
     let store = Store::open(&config.store, options).await?;
+    let metadata_failed = |source| StartError::Metadata {
+        store: config.store.clone(),
+        source,
+    };
+    if !config.roles.agent {
+        let service = service_config(config, &identity, store);
+        let service = take_part(service, incoming, lifetime).await;
+        return Ok((None, service.map_err(metadata_failed)?));
+    }
     let node_id = listeners
         .first()
         .map_or(1, |first| node::node_id(&node::identity(first)));
@@ -94,35 +106,37 @@ pub(super) async fn open(
         uploads: UploadLimits::default(),
         node_id,
         zone: config.zone.clone(),
+        brokers: listeners
+            .iter()
+            .map(|listener| node::broker_address(node_id, listener))
+            .collect(),
         derived: node::derived_settings(node_id, config.zone.as_ref(), &config.store, listeners),
         topics_seed: identity.seeds.topics,
         sessions_seed: identity.seeds.sessions,
         metrics: identity.metrics,
     };
-    assemble(parts, lifetime)
-        .await
-        .map_err(|error| match error {
-            AssembleError::Metadata(source) => StartError::Metadata {
-                store: config.store.clone(),
-                source,
-            },
-            AssembleError::Lost(reason) => StartError::Lost {
-                store: config.store.clone(),
-                reason,
-            },
-        })
+    match assemble(parts, incoming, lifetime).await {
+        Ok(Assembled { broker, metadata }) => Ok((Some(broker), metadata)),
+        Err(AssembleError::Metadata(source)) => Err(metadata_failed(source)),
+        Err(AssembleError::Lost(reason)) => Err(StartError::Lost {
+            store: config.store.clone(),
+            reason,
+        }),
+    }
 }
 
 fn service_config(config: &Config, identity: &Identity, store: Store) -> ServiceConfig {
     let exclusion = match &config.store {
         StoreUrl::Folder(folder) => Exclusion::Folder(folder.clone()),
-        StoreUrl::S3 { .. } | StoreUrl::Memory => Exclusion::Ask(Arc::new(AskOverHttp)),
+        StoreUrl::S3 { .. } | StoreUrl::Memory => Exclusion::Shared,
     };
     ServiceConfig {
         store,
         engine: EngineChoice::embedded(&config.store),
         exclusion,
         owner: identity.owner.clone(),
+        may_own: config.roles.metadata,
+        dial: Tcp::dialer(),
         new_cluster: identity.new_cluster,
         state: state_config(config, identity),
         clock: Clock::system(),

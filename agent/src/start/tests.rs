@@ -140,7 +140,7 @@ async fn what_was_acknowledged_is_there_after_a_drain_and_after_a_crash() {
     let mut cluster_id = None;
     for round in 0..4 {
         let agent = start_again(folder.path()).await;
-        let id = agent.broker().cluster_id.clone();
+        let id = agent.broker().unwrap().cluster_id.clone();
         assert_eq!(
             *cluster_id.get_or_insert(id.clone()),
             id,
@@ -174,7 +174,7 @@ async fn produce_taken(agent: &RunningAgent, client: &mut Client) -> i32 {
     loop {
         let id = client.ask(9, &produce()).await;
         for _ in 0..100_000 {
-            if agent.broker().memory.used_bytes(Share::Produce) > 0 {
+            if agent.broker().unwrap().memory.used_bytes(Share::Produce) > 0 {
                 return id;
             }
             tokio::task::yield_now().await;

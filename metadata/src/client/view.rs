@@ -21,8 +21,8 @@ use self::interest::Interests;
 pub use self::interest::Waiter;
 use self::picture::Picture;
 pub use self::picture::Tail;
-use super::{Client, Stopped, WatchStream};
-use crate::api::{PartitionBounds, RequestError, Revision, Snapshot, Topic};
+use super::{Client, Stopped, Subscription, WatchStream};
+use crate::api::{PartitionBounds, Process, RequestError, Revision, Snapshot, Topic, WatchEvent};
 
 mod interest;
 mod picture;
@@ -40,6 +40,8 @@ pub struct View {
     interests: Interests,
     /// `None` until the first snapshot. Sent after the picture has changed.
     revision: latest::Writer<Option<Revision>>,
+    /// The revision of the last batch that changed more than records. Sent after the picture has changed.
+    changes: latest::Writer<Revision>,
 }
 
 impl View {
@@ -62,6 +64,7 @@ impl View {
             picture: RwLock::new(Picture::new(resident_extents_max)),
             interests: Interests::default(),
             revision: latest::channel(None).0,
+            changes: latest::channel(0).0,
         }
     }
 
@@ -80,6 +83,12 @@ impl View {
     #[must_use]
     pub fn revision(&self) -> Revision {
         self.revision.get().unwrap_or(0)
+    }
+
+    /// The revisions at which more than records changed, for who waits for such a change to show.
+    #[must_use]
+    pub fn changes(&self) -> latest::Reader<Revision> {
+        self.changes.reader()
     }
 
     /// Waits until the picture shows `revision`. Cancel-safe; bound it with a timeout, since it lasts
@@ -124,6 +133,12 @@ impl View {
         self.read().leader_epoch()
     }
 
+    /// The registered processes, by incarnation.
+    #[must_use]
+    pub fn processes(&self) -> Arc<[Process]> {
+        self.read().processes()
+    }
+
     /// The extents from the one that holds `from` on, at least one and then as many as `max_bytes`
     /// admits, if they are resident; with the bounds of the same moment. No extents at the high
     /// watermark and beyond.
@@ -145,15 +160,13 @@ impl View {
             if client.wait_for_owner().await.is_err() {
                 return Stopped;
             }
-            match client.subscribe().await {
-                Ok((snapshot, stream)) if self.replace(&snapshot) => self.follow(stream).await,
-                Ok((snapshot, _)) => {
-                    tracing::error!(
-                        offered = snapshot.revision,
-                        shown = self.revision(),
-                        "metadata offered an older history than was seen before; keeping the newer view"
-                    );
-                    tokio::time::sleep(RESUBSCRIBE_AFTER).await;
+            match client.subscribe(self.revision.get()).await {
+                Ok(Subscription { snapshot, stream }) => {
+                    if snapshot.is_none_or(|snapshot| self.replace(&snapshot)) {
+                        self.follow(stream).await;
+                    } else {
+                        tokio::time::sleep(RESUBSCRIBE_AFTER).await;
+                    }
                 }
                 Err(error) => {
                     debug_assert_eq!(error, RequestError::Unavailable);
@@ -175,6 +188,10 @@ impl View {
                     .collect::<Vec<_>>()
             };
             self.show(batch.revision);
+            let is_record = |event: &WatchEvent| matches!(event, WatchEvent::Committed(_));
+            if !batch.events.iter().all(is_record) {
+                self.changes.set(batch.revision);
+            }
             self.interests.wake(&touched);
         }
     }
@@ -186,10 +203,16 @@ impl View {
             .get()
             .is_some_and(|shown| snapshot.revision < shown)
         {
+            tracing::error!(
+                offered = snapshot.revision,
+                shown = self.revision(),
+                "metadata offered an older history than was seen before; keeping the newer view"
+            );
             return false;
         }
         self.write().replace(snapshot);
         self.show(snapshot.revision);
+        self.changes.set(snapshot.revision);
         // What a snapshot changed is not known one by one; resets are rare.
         self.interests.wake_all();
         true

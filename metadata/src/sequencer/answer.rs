@@ -20,6 +20,23 @@ pub(super) enum Sorted {
     },
     Change(Command, Waiting),
     Read(Question),
+    Presence(Presence),
+}
+
+/// What is said or asked about which processes are there: answered from memory, at once or when it
+/// becomes true.
+#[derive(Debug)]
+pub(super) enum Presence {
+    Beat {
+        incarnation: u32,
+        passed: Revision,
+        answer: Answer<bool>,
+    },
+    Disconnected {
+        nonce: [u8; 16],
+        has_ended: bool,
+    },
+    Passed(Revision, Answer<()>),
 }
 
 /// Who waits for the reply to a command.
@@ -30,6 +47,9 @@ pub(super) enum Waiting {
     Topic(Answer<(std::sync::Arc<Topic>, Revision)>),
     Deletion(Answer<Revision>),
     ProducerIds(Answer<ProducerIdBlock>),
+    Departure(Answer<()>),
+    /// The sequencer itself asked for it.
+    Nobody,
 }
 
 /// An answer that leaves when [`Reply::send`] is called; dropping it tells the caller that the outcome
@@ -64,7 +84,26 @@ pub(super) fn sort(call: Call) -> Sorted {
             request,
             waiting: Waiting::Commit(answer),
         },
-        Call::Register(answer) => Sorted::Change(Command::Register, Waiting::Registration(answer)),
+        Call::Register(new, answer) => {
+            Sorted::Change(Command::Register(new), Waiting::Registration(answer))
+        }
+        Call::Leave(incarnation, answer) => Sorted::Change(
+            Command::ForgetProcesses(vec![incarnation]),
+            Waiting::Departure(answer),
+        ),
+        Call::Beat {
+            incarnation,
+            passed,
+            answer,
+        } => Sorted::Presence(Presence::Beat {
+            incarnation,
+            passed,
+            answer,
+        }),
+        Call::Disconnected { nonce, has_ended } => {
+            Sorted::Presence(Presence::Disconnected { nonce, has_ended })
+        }
+        Call::Passed(revision, answer) => Sorted::Presence(Presence::Passed(revision, answer)),
         Call::CreateTopic(new, answer) => {
             Sorted::Change(Command::CreateTopic(new), Waiting::Topic(answer))
         }
@@ -96,7 +135,7 @@ pub(super) fn sort(call: Call) -> Sorted {
         Call::ExtentWithMaxTimestamp(partition, answer) => {
             Sorted::Read(Question::ExtentWithMaxTimestamp(partition, answer))
         }
-        Call::Subscribe(answer) => Sorted::Read(Question::Subscribe(answer)),
+        Call::Subscribe(from, answer) => Sorted::Read(Question::Subscribe(from, answer)),
     }
 }
 
@@ -114,6 +153,8 @@ impl Waiting {
             (Self::ProducerIds(to), state::Reply::ProducerIds(answer)) => {
                 Reply::new(to, Ok(answer))
             }
+            (Self::Departure(to), state::Reply::Forgotten) => Reply::new(to, Ok(())),
+            (Self::Nobody, _) => Reply(Box::new(|| ())),
             (waiting, reply) => panic!("the state answered {waiting:?} with {reply:?}"),
         }
     }

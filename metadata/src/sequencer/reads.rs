@@ -11,8 +11,8 @@ use tokio::sync::broadcast;
 
 use super::answer::Reply;
 use super::proof::Proof;
-use crate::api::{Extent, LookUp, PartitionBounds, RequestError, Snapshot};
-use crate::client::{Answer, WatchBatch, WatchStream};
+use crate::api::{Extent, LookUp, PartitionBounds, RequestError, Revision, Snapshot};
+use crate::client::{Answer, Subscription, WatchBatch, WatchStream};
 use crate::state::State;
 
 type Watch = broadcast::Sender<Arc<WatchBatch>>;
@@ -29,7 +29,7 @@ pub(super) enum Question {
     },
     ExtentForTimestamp(TopicPartition, TimestampMs, Answer<Option<Extent>>),
     ExtentWithMaxTimestamp(TopicPartition, Answer<Option<Extent>>),
-    Subscribe(Answer<(Snapshot, WatchStream)>),
+    Subscribe(Option<Revision>, Answer<Subscription>),
 }
 
 /// A read that has its answer and may not give it yet.
@@ -45,16 +45,35 @@ pub(super) struct Read {
 #[derive(Debug)]
 enum Found {
     Answer(Reply),
-    /// The stream begins exactly behind the snapshot, so it is opened when the last group that the
-    /// snapshot shows has been sent to all streams, and no later.
-    Subscription(
-        Snapshot,
-        Option<WatchStream>,
-        Answer<(Snapshot, WatchStream)>,
-    ),
+    /// The stream begins exactly behind the snapshot or what was missed, so it is opened when the last
+    /// group that they show has been sent to all streams, and no later.
+    Subscription {
+        /// `None` where `missed` is all that is needed.
+        snapshot: Option<Snapshot>,
+        missed: VecDeque<Arc<WatchBatch>>,
+        batches: Option<broadcast::Receiver<Arc<WatchBatch>>>,
+        to: Answer<Subscription>,
+    },
 }
 
 impl Read {
+    /// A watch that goes on where it was: `missed`, then `batches`, opened when `groups` were complete.
+    pub(super) fn resumption(
+        missed: VecDeque<Arc<WatchBatch>>,
+        batches: broadcast::Receiver<Arc<WatchBatch>>,
+        to: Answer<Subscription>,
+        groups: u64,
+        at: Duration,
+    ) -> Self {
+        let found = Found::Subscription {
+            snapshot: None,
+            missed,
+            batches: Some(batches),
+            to,
+        };
+        Self { groups, at, found }
+    }
+
     pub(super) fn new(question: Question, state: &State, groups: u64, at: Duration) -> Self {
         Self {
             groups,
@@ -94,7 +113,14 @@ fn find(question: Question, state: &State) -> Found {
             let found = || state.extent_with_max_timestamp(partition);
             Reply::new(to, known(partition).map(|()| found()))
         }
-        Question::Subscribe(to) => return Found::Subscription(state.snapshot(), None, to),
+        Question::Subscribe(_, to) => {
+            return Found::Subscription {
+                snapshot: Some(state.snapshot()),
+                missed: VecDeque::new(),
+                batches: None,
+                to,
+            };
+        }
     })
 }
 
@@ -139,21 +165,30 @@ impl Reads {
 
 impl Read {
     fn reached(&mut self, completed: u64, watch: &Watch) {
-        if let Found::Subscription(_, stream @ None, _) = &mut self.found
+        if let Found::Subscription {
+            batches: batches @ None,
+            ..
+        } = &mut self.found
             && self.groups == completed
         {
-            *stream = Some(WatchStream::new(watch.subscribe()));
+            *batches = Some(watch.subscribe());
         }
     }
 
     fn answer(self) {
         match self.found {
             Found::Answer(reply) => reply.send(),
-            Found::Subscription(snapshot, Some(stream), to) => {
-                Reply::new(to, Ok((snapshot, stream))).send();
+            Found::Subscription {
+                snapshot,
+                missed,
+                batches: Some(batches),
+                to,
+            } => {
+                let stream = WatchStream::here(missed, batches);
+                Reply::new(to, Ok(Subscription { snapshot, stream })).send();
             }
             // Answered no earlier than its groups are complete, which is when the stream is opened.
-            Found::Subscription(_, None, _) => {
+            Found::Subscription { batches: None, .. } => {
                 unreachable!("a subscription was answered too early")
             }
         }

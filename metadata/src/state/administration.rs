@@ -3,37 +3,19 @@
 use std::sync::Arc;
 
 use floe_planted::Bug;
-use floe_protocol::types::{
-    LeaderEpoch, Offset, PartitionIndex, ProducerId, TopicId, TopicPartition,
-};
+use floe_protocol::types::{Offset, PartitionIndex, ProducerId, TopicId, TopicPartition};
 
 use super::State;
 use super::command::Reply;
 use super::rows::{RowKey, topic};
 use super::topics::chunk_of;
 use super::write_set::WriteSet;
-use crate::api::{
-    NewTopic, ProducerIdBlock, Registration, RequestError, Revision, Topic, WatchEvent,
-};
+use crate::api::{NewTopic, ProducerIdBlock, RequestError, Revision, Topic, WatchEvent};
 
 /// Producer ids handed out at once, as many as Kafka does.
 const ID_BLOCK: ProducerId = 1000;
 
 impl State {
-    pub(super) fn register(&mut self) -> Reply {
-        let incarnation = self
-            .counters
-            .incarnations
-            .checked_add(1)
-            .expect("fewer than 2^32 registrations");
-        self.counters.incarnations = incarnation;
-        let write_epoch = self.counters.write_epoch;
-        Reply::Registered(Registration {
-            incarnation,
-            write_epoch,
-        })
-    }
-
     pub(super) fn raise_write_epoch(&mut self, above: u32) -> Reply {
         if self.counters.write_epoch == above {
             self.counters.write_epoch = above.checked_add(1).expect("fewer than 2^32 write epochs");
@@ -55,19 +37,6 @@ impl State {
             present: self.counters.write_epoch,
             lowest_accepted: self.counters.lowest_accepted,
         }
-    }
-
-    pub(super) fn raise_leader_epoch(
-        &mut self,
-        above: LeaderEpoch,
-        writes: &mut WriteSet,
-    ) -> Reply {
-        if self.counters.leader_epoch == above {
-            let raised = above.checked_add(1).expect("fewer than 2^31 leader epochs");
-            self.counters.leader_epoch = raised;
-            writes.events.push(WatchEvent::LeaderEpochRaised(raised));
-        }
-        Reply::LeaderEpoch(self.counters.leader_epoch)
     }
 
     pub(super) fn create_topic(

@@ -5,19 +5,23 @@
 
 use std::sync::Arc;
 
-use floe_protocol::types::{LeaderEpoch, Offset, PartitionIndex, TopicId, TopicPartition};
+use floe_protocol::types::{Offset, PartitionIndex, TopicId, TopicPartition};
 
 use crate::api::{
-    CommitError, CommitReply, CommitRequest, NewTopic, PartitionBounds, ProducerIdBlock,
-    Registration, RequestError, Revision, Topic,
+    CommitError, CommitReply, CommitRequest, NewProcess, NewTopic, PartitionBounds,
+    ProducerIdBlock, Registration, RequestError, Revision, Topic,
 };
 
 /// A change of the state. Applying one never fails half-way: a refusal changes nothing but the revision.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Command {
     // Processes and epochs.
-    /// A process wants an incarnation; a repeat wastes one. Answered by [`Reply::Registered`].
-    Register,
+    /// A process wants an incarnation. Idempotent by nonce and attempt. Answered by
+    /// [`Reply::Registered`].
+    Register(NewProcess),
+    /// Takes processes, by incarnation, off the list of those that are there; their commits are still
+    /// taken. Answered by [`Reply::Forgotten`].
+    ForgetProcesses(Vec<u32>),
     /// Makes the present write epoch `above + 1`, unless it is above `above` already: a repeat does
     /// nothing. Answered by [`Reply::WriteEpochs`].
     RaiseWriteEpoch {
@@ -29,12 +33,6 @@ pub enum Command {
     RaiseLowestAccepted {
         /// The lowest write epoch to accept from now on.
         to: u32,
-    },
-    /// Makes the leader epoch of all partitions `above + 1`, unless it is above `above` already.
-    /// Answered by [`Reply::LeaderEpoch`].
-    RaiseLeaderEpoch {
-        /// The leader epoch the caller knows.
-        above: LeaderEpoch,
     },
 
     // Topics.
@@ -78,8 +76,8 @@ pub enum Reply {
         /// The lowest that a commit may name.
         lowest_accepted: u32,
     },
-    /// To [`Command::RaiseLeaderEpoch`]: what holds now.
-    LeaderEpoch(LeaderEpoch),
+    /// To [`Command::ForgetProcesses`].
+    Forgotten,
     /// To [`Command::CreateTopic`] and [`Command::CreatePartitions`]: the topic and the revision after
     /// which views show it.
     Topic(Result<(Arc<Topic>, Revision), RequestError>),

@@ -27,6 +27,8 @@ pub(super) struct Counters {
     pub(super) topics: u64,
     /// Rows of heads.
     pub(super) head_rows: u64,
+    /// Processes that are registered.
+    pub(super) processes: u64,
     /// The first producer id that was not handed out.
     pub(super) next_producer_id: ProducerId,
     /// No id that had been handed out at the time and is not below this has a producer row.
@@ -48,6 +50,7 @@ impl Default for Counters {
             leader_epoch: 0,
             topics: 0,
             head_rows: 0,
+            processes: 0,
             next_producer_id: 0,
             paged_end: 0,
             foreign_start: ProducerId::MAX,
@@ -91,6 +94,7 @@ impl Counters {
         put_i64(&mut out, i64::from(self.leader_epoch));
         put_u64(&mut out, self.topics);
         put_u64(&mut out, self.head_rows);
+        put_u64(&mut out, self.processes);
         put_u64(&mut out, self.next_producer_id.cast_unsigned());
         put_u64(&mut out, self.paged_end.cast_unsigned());
         put_u64(&mut out, self.foreign_start.cast_unsigned());
@@ -110,6 +114,7 @@ impl Counters {
             leader_epoch: reader.i64()?.try_into().map_err(|_| RowError::OutOfRange)?,
             topics: reader.u64()?,
             head_rows: reader.u64()?,
+            processes: reader.u64()?,
             next_producer_id: reader.natural()?,
             paged_end: reader.natural()?,
             foreign_start: reader.natural()?,

@@ -19,6 +19,7 @@ impl State {
         let mut hasher = DefaultHasher::new();
         self.counters.hash_logical(&mut hasher);
         self.id_blocks.hash(&mut hasher);
+        self.processes.hash(&mut hasher);
         for slot in self.topics.iter() {
             let topic = &slot.topic;
             (topic.id, &topic.name, topic.partition_count).hash(&mut hasher);

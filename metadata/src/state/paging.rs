@@ -33,10 +33,10 @@ impl State {
                     vec![RowKey::deleted_topic(*id)]
                 }
             }
-            Command::Register
+            Command::Register(_)
+            | Command::ForgetProcesses(_)
             | Command::RaiseWriteEpoch { .. }
             | Command::RaiseLowestAccepted { .. }
-            | Command::RaiseLeaderEpoch { .. }
             | Command::CreatePartitions { .. }
             | Command::MoveLogStart(_)
             | Command::AllocateProducerIds => Vec::new(),

@@ -129,6 +129,7 @@ impl State {
                 })
                 .collect(),
             leader_epoch: self.counters.leader_epoch,
+            processes: self.processes(),
         }
     }
 

@@ -24,9 +24,10 @@ use super::partitions::PackedExtent;
 use super::producer::{PastBatch, ProducerState};
 use super::producers::ProducerKey;
 use super::rows::segment::{BatchRow, CommitFacts, ExtentRow, Outcome, ProducerRow, SegmentReader};
-use super::rows::{Place, RowKey, head, producer, topic};
+use super::rows::{Place, RowKey, head, process, producer, topic};
 use super::topics::{SlotId, chunk_of};
 use super::{State, StateConfig};
+use crate::api::Process;
 
 /// Rows that do not make a state. Nothing may be served, repaired or deleted on their word.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -100,6 +101,10 @@ impl Recovery {
             Place::IdBlocks => {
                 self.state.id_blocks = IdBlocks::decode(value).map_err(damaged)?;
                 self.has_id_blocks = true;
+            }
+            Place::Process(incarnation) => {
+                let told = process::decode(value).map_err(damaged)?;
+                self.state.processes.insert(Process { incarnation, told });
             }
             Place::Topic(id) => {
                 let topic = topic::decode(id, value).map_err(damaged)?;
@@ -242,6 +247,7 @@ impl Recovery {
         }
         if self.state.topics.len() as u64 != counters.topics
             || self.head_rows != counters.head_rows
+            || self.state.processes.len() as u64 != counters.processes
             || self.has_id_blocks != (counters.next_producer_id > 0)
         {
             return Err(DamagedState::Contradiction(RowKey::counters()));

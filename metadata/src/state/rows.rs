@@ -9,6 +9,7 @@
 //! | 0x00 | not the state's | |
 //! | 0x01 | [`counters`](super::counters) | |
 //! | 0x02 | when blocks of producer ids were handed out | |
+//! | 0x08 | registered process | incarnation |
 //! | 0x10 | topic | topic id |
 //! | 0x18 | heads of 64 partitions | topic id, chunk |
 //! | 0x20 | segment: index and outcome of one commit | commit |
@@ -23,6 +24,7 @@
 //! read one by one when a command needs them.
 
 pub(super) mod head;
+pub(super) mod process;
 pub(super) mod producer;
 pub(super) mod segment;
 pub(super) mod topic;
@@ -37,6 +39,7 @@ use super::codec::{Reader, RowError};
 
 const COUNTERS: u8 = 0x01;
 const ID_BLOCKS: u8 = 0x02;
+const PROCESS: u8 = 0x08;
 const TOPIC: u8 = 0x10;
 const HEADS: u8 = 0x18;
 const SEGMENT: u8 = 0x20;
@@ -52,6 +55,7 @@ pub struct RowKey(Bytes);
 pub(super) enum Place {
     Counters,
     IdBlocks,
+    Process(u32),
     Topic(TopicId),
     DeletedTopic(TopicId),
     Heads {
@@ -98,6 +102,10 @@ impl RowKey {
 
     pub(super) const fn id_blocks() -> Self {
         Self(Bytes::from_static(&[ID_BLOCKS]))
+    }
+
+    pub(super) fn process(incarnation: u32) -> Self {
+        Self::new(PROCESS, &[&incarnation.to_be_bytes()])
     }
 
     pub(super) fn topic(id: TopicId) -> Self {
@@ -148,6 +156,7 @@ impl RowKey {
         Ok(match reader.u8()? {
             COUNTERS => Place::Counters,
             ID_BLOCKS => Place::IdBlocks,
+            PROCESS => Place::Process(u32::from_be_bytes(reader.array()?)),
             TOPIC => Place::Topic(TopicId::from_bytes(reader.array()?)),
             DELETED_TOPIC => Place::DeletedTopic(TopicId::from_bytes(reader.array()?)),
             HEADS => {
@@ -185,6 +194,7 @@ impl fmt::Display for RowKey {
         match self.place() {
             Ok(Place::Counters) => f.write_str("counters"),
             Ok(Place::IdBlocks) => f.write_str("producer id blocks"),
+            Ok(Place::Process(incarnation)) => write!(f, "process {incarnation}"),
             Ok(Place::Topic(id)) => write!(f, "topic {id}"),
             Ok(Place::DeletedTopic(id)) => write!(f, "deleted topic {id}"),
             Ok(Place::Heads { topic, chunk }) => write!(f, "heads of {topic}, chunk {chunk}"),

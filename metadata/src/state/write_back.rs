@@ -45,6 +45,7 @@ impl State {
         self.segments
             .shrink_recent(self.config.recent_rows_bytes_max);
         self.counters.topics = self.topics.len() as u64;
+        self.counters.processes = self.processes.len() as u64;
         let oldest = self.oldest_unsaved();
         self.counters.checkpoint = oldest.map_or(self.counters.commits, |commit| commit - 1);
         writes.put(RowKey::counters(), self.counters.encode());

@@ -5,15 +5,16 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use floe_agent::broker::Broker;
 use floe_agent::memory::MemoryPlan;
 use floe_agent::metrics::Metrics;
 use floe_agent::start::assemble::{Assembled, Lifetime, Parts, assemble};
 use floe_agent::topic_config::BrokerSettings;
+use floe_metadata::api::BrokerAddress;
 use floe_metadata::cluster::NewCluster;
 use floe_metadata::engine::memory::{Faults, MemoryEngine};
-use floe_metadata::ownership::{AliveCheck, Exclusion, OwnerId};
+use floe_metadata::ownership::{Exclusion, OwnerId};
+use floe_metadata::rpc::simulated::Network;
 use floe_metadata::service::{EngineChoice, ServiceConfig};
 use floe_metadata::state::StateConfig;
 use floe_metadata::steady_clock::SteadyClock;
@@ -45,6 +46,8 @@ pub struct World {
     engine: MemoryEngine,
     clock: Clock,
     steady: SteadyClock,
+    /// How processes reach each other.
+    pub network: Network,
     /// Who serves clients.
     pub agents: Arc<Agents>,
     processes: Vec<Process>,
@@ -83,13 +86,16 @@ impl Agents {
 /// One process.
 #[derive(Debug)]
 struct Process {
+    /// Where others reach it.
+    address: String,
     tasks: Tasks,
     dead: CancellationToken,
 }
 
 impl Process {
     /// `kill -9`: everything stops at the await it has reached.
-    fn kill(self, agents: &Agents) {
+    fn kill(self, agents: &Agents, network: &Network) {
+        network.kill(&self.address);
         let mut alive = agents.alive.lock().expect("not poisoned");
         alive.retain(|(_, dead)| !dead.is_cancelled() && !same(dead, &self.dead));
         drop(alive);
@@ -103,17 +109,6 @@ fn same(a: &CancellationToken, b: &CancellationToken) -> bool {
     a == b
 }
 
-/// Nobody who is asked answers: every newcomer takes over, also from owners that are still alive.
-#[derive(Debug)]
-struct NobodyAnswers;
-
-#[async_trait]
-impl AliveCheck for NobodyAnswers {
-    async fn is_alive(&self, _address: &str, _nonce: [u8; 16]) -> bool {
-        false
-    }
-}
-
 impl World {
     /// A world in which nothing has happened yet.
     #[must_use]
@@ -124,6 +119,7 @@ impl World {
             random.random(),
         );
         let engine = MemoryEngine::new(random.random(), Faults::none());
+        let random_network = random.random();
         Self {
             plan,
             random,
@@ -131,6 +127,7 @@ impl World {
             engine,
             clock: Clock::simulated(START_MS),
             steady: SteadyClock::simulated(),
+            network: Network::new(random_network, Duration::ZERO..Duration::from_millis(5)),
             agents: Arc::default(),
             processes: Vec::new(),
             starts: 0,
@@ -156,12 +153,15 @@ impl World {
             ended: CancellationToken::new(),
             stopping: CancellationToken::new(),
         };
+        let address = format!("process-{}:9090", self.starts);
+        let incoming = self.network.listen(&address);
         let process = Process {
+            address: address.clone(),
             tasks: lifetime.tasks.clone(),
             dead: CancellationToken::new(),
         };
-        let parts = self.parts();
-        match timeout(patience, assemble(parts, &lifetime)).await {
+        let parts = self.parts(address);
+        match timeout(patience, assemble(parts, incoming, &lifetime)).await {
             Ok(Ok(Assembled {
                 broker,
                 metadata: _,
@@ -174,7 +174,7 @@ impl World {
                 true
             }
             Ok(Err(_)) | Err(_) => {
-                process.kill(&self.agents);
+                process.kill(&self.agents, &self.network);
                 false
             }
         }
@@ -195,11 +195,11 @@ impl World {
     pub fn kill_but(&mut self, keep: usize) {
         let doomed = self.processes.len().saturating_sub(keep);
         for process in self.processes.drain(..doomed) {
-            process.kill(&self.agents);
+            process.kill(&self.agents, &self.network);
         }
     }
 
-    fn parts(&mut self) -> Parts {
+    fn parts(&mut self, address: String) -> Parts {
         let options = StoreOptions {
             jitter_seed: self.random.random(),
             ..self.plan.store.clone()
@@ -214,14 +214,17 @@ impl World {
         let service = ServiceConfig {
             store,
             engine: EngineChoice::Memory(self.engine.clone()),
-            exclusion: Exclusion::Ask(Arc::new(NobodyAnswers)),
+            exclusion: Exclusion::Shared,
+            may_own: true,
+            dial: self.network.dialer(&address),
             owner: OwnerId {
-                address: "127.0.0.1:9080".to_owned(),
+                address: address.clone(),
                 nonce: self.random.random(),
             },
             new_cluster: NewCluster {
                 lineage: self.random.random(),
                 id: self.random.random(),
+                secret: self.random.random(),
             },
             state: StateConfig {
                 hash_seed: self.random.random(),
@@ -241,6 +244,12 @@ impl World {
             uploads: self.plan.uploads,
             node_id: 1,
             zone: None,
+            brokers: vec![BrokerAddress {
+                listener: "default".to_owned(),
+                node_id: 1,
+                host: address,
+                port: 9092,
+            }],
             derived: BTreeMap::new(),
             topics_seed: self.random.random(),
             sessions_seed: self.random.random(),

@@ -237,7 +237,7 @@ async fn a_session_tells_only_what_changed() {
 async fn topics_go_by_id_from_version_13_on() {
     let (agent, mut client) = broker(&[]).await;
     write(&mut client, 0, &["a"]).await;
-    let id = agent.broker().view.topic_by_name("t").unwrap().id;
+    let id = agent.broker().unwrap().view.topic_by_name("t").unwrap().id;
     let mut request = FetchRequest {
         session_epoch: 0,
         ..fetch(&[(0, 0), (7, 0)])

@@ -210,7 +210,7 @@ async fn whole_requests_are_refused() {
 #[tokio::test]
 async fn topics_go_by_id_from_version_13_on() {
     let (agent, mut client) = broker(&[]).await;
-    let id = agent.broker().view.topic_by_name("t").unwrap().id;
+    let id = agent.broker().unwrap().view.topic_by_name("t").unwrap().id;
     let mut by_id = request(-1, &[(0, records(&["a"]))]);
     by_id.topic_data[0].topic_id = id.into();
     by_id.topic_data[0].name = Str::new();

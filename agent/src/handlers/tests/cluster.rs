@@ -37,7 +37,7 @@ async fn metadata_names_one_broker_and_the_cluster_in_every_version() {
             ("127.0.0.1", port),
             "version {version}"
         );
-        assert_eq!(broker.node_id, agent.broker().node_id);
+        assert_eq!(broker.node_id, agent.broker().unwrap().node_id);
         let names: Vec<_> = answer
             .topics
             .iter()
@@ -58,7 +58,7 @@ async fn metadata_names_one_broker_and_the_cluster_in_every_version() {
         if version >= 2 {
             assert_eq!(
                 answer.cluster_id.as_deref(),
-                Some(agent.broker().cluster_id.as_str())
+                Some(agent.broker().unwrap().cluster_id.as_str())
             );
         }
     }
@@ -192,7 +192,7 @@ async fn endpoint_types_of_the_cluster() {
 async fn every_group_is_coordinated_here() {
     let agent = agent(&[]).await;
     let mut client = Client::connect(&agent).await;
-    let node_id = agent.broker().node_id;
+    let node_id = agent.broker().unwrap().node_id;
     for version in 0..=6 {
         for (key_type, key, expected) in [
             (0, "g", 0),

@@ -96,7 +96,7 @@ async fn only_what_was_asked_for() {
 async fn the_broker_and_what_else_can_be_described() {
     let agent = agent(&[("num.partitions", "7")]).await;
     let mut client = Client::connect(&agent).await;
-    let node_id = agent.broker().node_id.to_string();
+    let node_id = agent.broker().unwrap().node_id.to_string();
     let answer = client.call(4, &describe(4, &node_id, None)).await;
     let configs = &answer.results[0].configs;
     assert_eq!(configs.len(), BROKER_CONFIGS.len());

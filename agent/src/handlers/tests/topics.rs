@@ -44,7 +44,7 @@ async fn a_created_topic_is_seen_at_once_and_reported_whole() {
     assert_eq!(seen.topics[0].partitions[2].partition_index, 2);
     assert_eq!(
         seen.topics[0].partitions[2].leader_id,
-        agent.broker().node_id
+        agent.broker().unwrap().node_id
     );
 }
 
@@ -58,7 +58,7 @@ async fn what_cannot_be_created_gets_kafkas_code_and_names_the_value() {
         configs: vec![config(name, setting)],
         ..value
     };
-    let node_id = agent.broker().node_id;
+    let node_id = agent.broker().unwrap().node_id;
     let placed = |ids: Vec<(i32, Vec<i32>)>, partitions, factor| CreatableTopic {
         assignments: ids
             .into_iter()
@@ -221,7 +221,7 @@ async fn partitions_only_become_more() {
     let agent = agent(&[]).await;
     let mut client = Client::connect(&agent).await;
     created(&mut client, "t", 2).await;
-    let node_id = agent.broker().node_id;
+    let node_id = agent.broker().unwrap().node_id;
     let grow = |name: &str, count, placed: Option<Vec<i32>>| CreatePartitionsRequest {
         topics: vec![CreatePartitionsTopic {
             name: text(name),

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use floe_protocol::types::{LeaderEpoch, Offset, TopicId, TopicPartition};
 
-use crate::api::{CommittedSegment, Extent, PartitionBounds, Snapshot, Topic, WatchEvent};
+use crate::api::{CommittedSegment, Extent, PartitionBounds, Process, Snapshot, Topic, WatchEvent};
 
 /// What the picture knows of the records from some offset on.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -32,6 +32,7 @@ pub(super) struct Picture {
     topics: BTreeMap<TopicId, TopicPicture>,
     by_name: BTreeMap<Arc<str>, TopicId>,
     leader_epoch: LeaderEpoch,
+    processes: Arc<[Process]>,
     /// Whose extents are resident, longest resident first; an entry may outlive its topic.
     resident: VecDeque<TopicPartition>,
     resident_max: usize,
@@ -60,6 +61,7 @@ impl Picture {
             topics: BTreeMap::new(),
             by_name: BTreeMap::new(),
             leader_epoch: 0,
+            processes: Arc::default(),
             resident: VecDeque::new(),
             resident_max,
         }
@@ -84,6 +86,10 @@ impl Picture {
 
     pub(super) fn leader_epoch(&self) -> LeaderEpoch {
         self.leader_epoch
+    }
+
+    pub(super) fn processes(&self) -> Arc<[Process]> {
+        Arc::clone(&self.processes)
     }
 
     pub(super) fn bounds(&self, partition: TopicPartition) -> Option<PartitionBounds> {
@@ -141,6 +147,7 @@ impl Picture {
         }
         self.topics = topics;
         self.leader_epoch = self.leader_epoch.max(snapshot.leader_epoch);
+        self.processes = Arc::clone(&snapshot.processes);
         self.resident.clear();
     }
 
@@ -165,6 +172,10 @@ impl Picture {
             }
             WatchEvent::LeaderEpochRaised(epoch) => {
                 self.leader_epoch = self.leader_epoch.max(*epoch);
+                Vec::new()
+            }
+            WatchEvent::ProcessesChanged(processes) => {
+                self.processes = Arc::clone(processes);
                 Vec::new()
             }
         }

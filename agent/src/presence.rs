@@ -1,0 +1,164 @@
+//! This process among the others: registered with metadata, beating, and gone from the list when it
+//! drains.
+//!
+//! ```text
+//! register ─▶ beat … beat ─▶ not known any more, or a name was refused ─▶ register again
+//!                  └▶ leave: clients are no longer sent here, and what was begun is finished
+//! ```
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use floe_metadata::api::{NewProcess, Registration};
+use floe_metadata::client::view::View;
+use floe_metadata::client::{BEAT, Client, Stopped};
+use floe_storage::latest;
+use floe_storage::tasks::Tasks;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+/// Pause before a registration is tried again that an owner did not answer.
+const AGAIN_AFTER: Duration = Duration::from_millis(20);
+/// How long leaving may take: it is a courtesy to clients, who find out by themselves.
+const LEAVE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// The registration of this process, kept up by a task.
+#[derive(Debug)]
+pub(crate) struct Presence {
+    client: Client,
+    told: NewProcess,
+    /// `None` while a registration is needed.
+    registration: Mutex<Option<Registration>>,
+    needed: Notify,
+    is_leaving: AtomicBool,
+    /// Sent after each registration.
+    registered: latest::Writer<Option<Registration>>,
+}
+
+impl Presence {
+    /// Registers this process now and whenever that is needed again, until `ended` or until metadata has
+    /// ended for good.
+    pub(crate) fn start(
+        client: Client,
+        view: Arc<View>,
+        told: NewProcess,
+        tasks: &Tasks,
+        ended: CancellationToken,
+    ) -> Arc<Self> {
+        let presence = Arc::new(Self {
+            client,
+            told,
+            registration: Mutex::new(None),
+            needed: Notify::new(),
+            is_leaving: AtomicBool::new(false),
+            registered: latest::channel(None).0,
+        });
+        let kept = Arc::clone(&presence);
+        tasks.spawn(async move {
+            tokio::select! {
+                biased;
+                () = ended.cancelled() => {}
+                Err(Stopped) = kept.keep(&view) => tracing::debug!("no more registrations"),
+            }
+        });
+        presence
+    }
+
+    /// What this process was told when it registered; `None` while it has to register (again).
+    pub(crate) fn registration(&self) -> Option<Registration> {
+        *self.lock()
+    }
+
+    /// The registrations to come, for who waits for one.
+    pub(crate) fn registered(&self) -> latest::Reader<Option<Registration>> {
+        self.registered.reader()
+    }
+
+    /// Metadata no longer accepts what is named by `refused`: a new registration is needed, unless there
+    /// has been one since.
+    pub(crate) fn refused(&self, refused: Registration) {
+        let mut registration = self.lock();
+        if *registration == Some(refused) {
+            *registration = None;
+            self.needed.notify_one();
+        }
+    }
+
+    /// Takes this process off the list of those that clients are told.
+    pub(crate) async fn leave(&self) {
+        self.is_leaving.store(true, Ordering::Release);
+        let Some(Registration { incarnation, .. }) = self.registration() else {
+            return;
+        };
+        let left = tokio::time::timeout(LEAVE_PATIENCE, self.client.leave(incarnation)).await;
+        if !matches!(left, Ok(Ok(()))) {
+            tracing::debug!("metadata did not confirm that this process leaves");
+        }
+    }
+
+    /// Tells that this process serves nobody any more.
+    pub(crate) fn has_ended(&self) {
+        self.client.disconnected(self.told.nonce, true);
+    }
+
+    async fn keep(&self, view: &View) -> Result<std::convert::Infallible, Stopped> {
+        let mut attempt = 0;
+        loop {
+            let told = NewProcess {
+                attempt,
+                ..self.told.clone()
+            };
+            let registration = self.register(told).await?;
+            tracing::info!(
+                incarnation = registration.incarnation,
+                write_epoch = registration.write_epoch,
+                "registered with the cluster"
+            );
+            *self.lock() = Some(registration);
+            self.registered.set(Some(registration));
+            self.beat(registration.incarnation, view).await;
+            attempt += 1;
+        }
+    }
+
+    async fn register(&self, told: NewProcess) -> Result<Registration, Stopped> {
+        loop {
+            self.client.wait_for_owner().await?;
+            match self.client.register(told.clone()).await {
+                Ok(registration) => return Ok(registration),
+                Err(error) => {
+                    tracing::debug!(%error, "registration was not answered");
+                    tokio::time::sleep(AGAIN_AFTER).await;
+                }
+            }
+        }
+    }
+
+    /// Beats until a new registration is needed: in time, and at once when the view has passed a change
+    /// that somebody may wait for.
+    async fn beat(&self, incarnation: u32, view: &View) {
+        loop {
+            let passed = view.revision();
+            let changes = view.changes();
+            match self.client.beat(incarnation, passed).await {
+                Ok(true) => {}
+                Ok(false) if self.is_leaving.load(Ordering::Acquire) => {}
+                Ok(false) => return,
+                Err(error) => tracing::debug!(%error, "a beat was not answered"),
+            }
+            tokio::select! {
+                biased;
+                () = self.needed.notified() => return,
+                _ = changes.wait_for(|changed| *changed > passed) => {}
+                () = tokio::time::sleep(BEAT) => {}
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Registration>> {
+        self.registration
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}

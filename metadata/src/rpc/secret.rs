@@ -1,0 +1,76 @@
+//! What tells processes of one cluster from strangers.
+
+use std::fmt;
+
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::{Request, Status};
+
+/// The header that carries it, in hex.
+const HEADER: &str = "floe-secret";
+
+/// The cluster's secret: drawn when the cluster is created, kept in the store, so that whoever may read
+/// the store may call. It travels as it is: the network between processes is trusted not to listen.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Secret(pub(crate) [u8; 16]);
+
+impl Secret {
+    fn header(&self) -> MetadataValue<Ascii> {
+        let text = format!("{:032x}", u128::from_be_bytes(self.0));
+        // Hex digits are what a header may hold.
+        MetadataValue::try_from(text).unwrap_or_else(|_| MetadataValue::from_static(""))
+    }
+
+    /// Adds the secret to a call.
+    #[expect(
+        clippy::result_large_err,
+        reason = "tonic's own type for an interceptor"
+    )]
+    pub fn sign(&self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        request.metadata_mut().insert(HEADER, self.header());
+        Ok(request)
+    }
+
+    /// Lets calls pass that carry the secret.
+    #[expect(
+        clippy::result_large_err,
+        reason = "tonic's own type for an interceptor"
+    )]
+    pub fn check(&self, request: Request<()>) -> Result<Request<()>, Status> {
+        let sent = request.metadata().get(HEADER);
+        if sent.is_some_and(|sent| is_same(sent.as_bytes(), self.header().as_bytes())) {
+            return Ok(request);
+        }
+        tracing::warn!(
+            "an internal call without the cluster's secret was refused: is --internal reachable from \
+             outside, or does a process of another cluster call here?"
+        );
+        Err(Status::unauthenticated("not a process of this cluster"))
+    }
+}
+
+/// Compares without telling by its duration how much is right.
+fn is_same(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_secret_opens() {
+        let secret = Secret([7; 16]);
+        let signed = secret.sign(Request::new(())).unwrap();
+        assert!(secret.check(signed).is_ok());
+        let signed = secret.sign(Request::new(())).unwrap();
+        assert!(Secret([8; 16]).check(signed).is_err());
+        assert!(secret.check(Request::new(())).is_err());
+        assert!(!format!("{secret:?}").contains('7'));
+    }
+}

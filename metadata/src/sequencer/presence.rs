@@ -1,0 +1,103 @@
+//! What the sequencer does with leases, and what it remembers for those who watch.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::answer::Presence;
+use super::{Sequencer, WATCH_BATCHES_MAX, Waiting};
+use crate::api::{Process, Revision};
+use crate::client::WatchBatch;
+use crate::state::Command;
+
+/// How far the timer is set when there is no lease; any lease sets it anew.
+const NEVER: Duration = Duration::from_secs(24 * 60 * 60);
+
+impl Sequencer {
+    pub(super) fn presence(&mut self, presence: Presence) {
+        let now = self.proof.now();
+        match presence {
+            Presence::Beat {
+                incarnation,
+                passed,
+                answer,
+            } => {
+                let is_known = self.leases.beat(incarnation, passed, now);
+                // The caller may have gone.
+                drop(answer.send(Ok(is_known)));
+                self.answer_passing();
+            }
+            Presence::Disconnected { nonce, has_ended } => {
+                self.leases.disconnected(nonce, has_ended, now);
+                self.set_timer();
+                self.answer_passing();
+            }
+            Presence::Passed(revision, answer) => {
+                self.passing.push((revision, answer));
+                self.answer_passing();
+            }
+        }
+    }
+
+    pub(super) fn processes_changed(&mut self, processes: &[Process]) {
+        self.leases.registered(processes, self.proof.now());
+        self.set_timer();
+    }
+
+    /// Some lease may have ended: forgets the process it was of.
+    pub(super) fn look_at_leases(&mut self) {
+        let silent = self.leases.silent(self.proof.now());
+        if !silent.is_empty() {
+            tracing::info!(incarnations = ?silent, "processes are silent; clients are no longer sent to them");
+            let command = Command::ForgetProcesses(silent);
+            self.backlog.push_back((command, Waiting::Nobody));
+            self.collect();
+        }
+        self.answer_passing();
+        self.set_timer();
+    }
+
+    fn set_timer(&mut self) {
+        let now = self.proof.now();
+        let left = self
+            .leases
+            .next()
+            .map_or(NEVER, |at| at.saturating_sub(now));
+        let at = tokio::time::Instant::now() + left;
+        self.lease_ends.as_mut().reset(at);
+    }
+
+    fn answer_passing(&mut self) {
+        let leases = &self.leases;
+        let passed = self
+            .passing
+            .extract_if(.., |(revision, _)| leases.have_passed(*revision));
+        for (_, answer) in passed {
+            drop(answer.send(Ok(())));
+        }
+    }
+
+    /// Keeps what was sent for those who connect again.
+    pub(super) fn remember(&mut self, batch: Arc<WatchBatch>) {
+        self.recent.push_back(batch);
+        if self.recent.len() > WATCH_BATCHES_MAX
+            && let Some(oldest) = self.recent.pop_front()
+        {
+            self.recent_from = oldest.revision;
+        }
+    }
+
+    /// Whether everything after `from` is still remembered.
+    pub(super) fn can_resume(&self, from: Revision) -> bool {
+        let newest = self
+            .recent
+            .back()
+            .map_or(self.recent_from, |batch| batch.revision);
+        (self.recent_from..=newest).contains(&from)
+    }
+
+    pub(super) fn missed_since(&self, from: Revision) -> VecDeque<Arc<WatchBatch>> {
+        let missed = self.recent.iter().filter(|batch| batch.revision > from);
+        missed.cloned().collect()
+    }
+}
