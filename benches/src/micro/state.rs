@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use floe_metadata::api::{CommitRequest, NewTopic};
+use floe_metadata::api::{CommitRequest, NewProcess, NewTopic};
 use floe_metadata::state::{Command, DamagedState, RowKey, State, StateConfig, WriteSet};
 use floe_protocol::types::{PartitionIndex, TopicId, TopicPartition};
 use floe_storage::segment::{Index, IndexBatch, IndexExtent, SegmentId};
@@ -109,7 +109,7 @@ impl Load {
         let partitions = PartitionIndex::try_from(self.partitions_per_topic);
         let partitions = partitions.unwrap_or(PartitionIndex::MAX);
         let topics = (0..self.topics).map(|number| new_topic(number, partitions));
-        for command in [Command::Register, Command::AllocateProducerIds]
+        for command in [Command::Register(process()), Command::AllocateProducerIds]
             .into_iter()
             .chain(topics)
         {
@@ -361,4 +361,16 @@ fn recover(rows: &BTreeMap<Bytes, Bytes>) -> Result<State, DamagedState> {
     let missing = recovery.missing().into_iter();
     recovery.admit(missing.map(|key| (key.clone(), rows.get(key.as_bytes()).cloned())))?;
     recovery.finish()
+}
+
+/// A process that writes segments.
+fn process() -> NewProcess {
+    NewProcess {
+        nonce: [1; 16],
+        attempt: 0,
+        internal: "127.0.0.1:9090".to_owned(),
+        zone: None,
+        brokers: Vec::new(),
+        feature_level: 1,
+    }
 }
