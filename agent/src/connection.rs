@@ -33,6 +33,8 @@ pub struct Connection {
     pub peer: SocketAddr,
     /// What this client is told to connect to: the advertised address of the listener it came in on.
     pub endpoint: Arc<Endpoint>,
+    /// Name of that listener.
+    pub listener: Arc<str>,
     client: Mutex<ClientSoftware>,
     slots: Mutex<Vec<Arc<dyn Any + Send + Sync>>>,
 }
@@ -51,11 +53,12 @@ pub struct ClientSoftware {
 impl Connection {
     /// A connection that just came in.
     #[must_use]
-    pub fn new(id: u64, peer: SocketAddr, endpoint: Arc<Endpoint>) -> Self {
+    pub fn new(id: u64, peer: SocketAddr, endpoint: Arc<Endpoint>, listener: Arc<str>) -> Self {
         Self {
             id,
             peer,
             endpoint,
+            listener,
             client: Mutex::default(),
             slots: Mutex::default(),
         }

@@ -26,6 +26,7 @@ use floe_protocol::error_code::ErrorCode;
 use floe_protocol::messages::Request;
 
 use crate::broker::Broker;
+use crate::brokers::{Client, Told, ToldBroker, told};
 use crate::connection::Connection;
 
 /// What a handler works with.
@@ -37,6 +38,26 @@ pub(crate) struct Context {
     pub(crate) connection: Arc<Connection>,
     /// Version of the request, and of its answer.
     pub(crate) version: i16,
+}
+
+impl Context {
+    /// The brokers this client is told of, and the one that leads for it.
+    pub(crate) fn brokers(&self) -> Told {
+        let (broker, connection) = (&self.broker, &self.connection);
+        let own = ToldBroker {
+            node_id: broker.node_id,
+            endpoint: (*connection.endpoint).clone(),
+            rack: broker.zone.clone(),
+        };
+        let client_id = connection.client().client_id;
+        let client = Client {
+            id: client_id.as_deref().unwrap_or_default(),
+            address: connection.peer.ip(),
+        };
+        let is_leaving = broker.presence.is_leaving();
+        let processes = broker.view.processes();
+        told(&processes, &connection.listener, &own, is_leaving, client)
+    }
 }
 
 /// A request that can be answered with one error for all it asks.

@@ -4,6 +4,7 @@
 
 mod admin;
 pub mod broker;
+mod brokers;
 pub mod config;
 pub mod connection;
 mod dispatch;

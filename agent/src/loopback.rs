@@ -9,6 +9,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::broker::{Broker, Endpoint};
+use crate::config::DEFAULT_LISTENER;
 use crate::connection::Connection;
 use crate::dispatch::{Answer, Dispatched, Frame, dispatch};
 use crate::memory::Share;
@@ -31,7 +32,8 @@ impl Loopback {
             port: 9092,
         };
         let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-        let connection = Arc::new(Connection::new(id, peer, Arc::new(endpoint)));
+        let listener = Arc::from(DEFAULT_LISTENER);
+        let connection = Arc::new(Connection::new(id, peer, Arc::new(endpoint), listener));
         Self {
             broker: Arc::clone(broker),
             connection,

@@ -37,7 +37,7 @@ pub(crate) fn identity(listener: &Listener) -> Endpoint {
 pub(crate) fn broker_address(node_id: NodeId, listener: &Listener) -> BrokerAddress {
     let Endpoint { host, port } = identity(listener);
     BrokerAddress {
-        listener: listener.name.clone(),
+        listener: listener.name.to_string(),
         node_id,
         host,
         port,

@@ -85,6 +85,11 @@ impl Presence {
         }
     }
 
+    /// Whether clients are no longer sent here.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.is_leaving.load(Ordering::Acquire)
+    }
+
     /// Takes this process off the list of those that clients are told.
     pub(crate) async fn leave(&self) {
         self.is_leaving.store(true, Ordering::Release);
@@ -143,7 +148,7 @@ impl Presence {
             let changes = view.changes();
             match self.client.beat(incarnation, passed).await {
                 Ok(true) => {}
-                Ok(false) if self.is_leaving.load(Ordering::Acquire) => {}
+                Ok(false) if self.is_leaving() => {}
                 Ok(false) => return,
                 Err(error) => tracing::debug!(%error, "a beat was not answered"),
             }

@@ -77,7 +77,7 @@ pub(crate) async fn bind(
 #[derive(Debug)]
 pub(crate) struct Listener {
     /// Its name.
-    pub(crate) name: String,
+    pub(crate) name: Arc<str>,
     /// Where it listens, the port decided.
     pub(crate) local: SocketAddr,
     socket: TcpListener,
@@ -108,7 +108,7 @@ impl Listener {
             })),
         };
         Ok(Self {
-            name: config.name.clone(),
+            name: Arc::from(config.name.as_str()),
             local,
             socket,
             told,
@@ -211,7 +211,7 @@ impl Acceptor {
                 accepted = listener.socket.accept() => accepted,
             };
             match accepted {
-                Ok((stream, peer)) => self.take(stream, peer, &listener.told),
+                Ok((stream, peer)) => self.take(stream, peer, &listener),
                 // The client was gone before it was accepted.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
@@ -222,20 +222,25 @@ impl Acceptor {
         }
     }
 
-    fn take(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr, told: &Told) {
+    fn take(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr, listener: &Listener) {
         let metrics = &self.broker.metrics;
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
             metrics.connections_refused.inc();
             tracing::debug!(%peer, "connection refused: as many as allowed are open");
             return;
         };
-        let (Ok(endpoint), Ok(())) = (told.to(&stream), stream.set_nodelay(true)) else {
+        let (Ok(endpoint), Ok(())) = (listener.told.to(&stream), stream.set_nodelay(true)) else {
             return;
         };
         metrics.connections_accepted.inc();
         let id = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
         let peer = SocketAddr::new(plain(peer.ip()), peer.port());
-        let connection = Arc::new(Connection::new(id, peer, endpoint));
+        let connection = Arc::new(Connection::new(
+            id,
+            peer,
+            endpoint,
+            Arc::clone(&listener.name),
+        ));
         let acceptor = Arc::clone(self);
         self.connections
             .spawn(async move { acceptor.serve(connection, stream, place).await });

@@ -208,7 +208,7 @@ fn internal_endpoint(config: &Config) -> Endpoint {
 
 fn address(listener: &Listener) -> ListenerAddress {
     ListenerAddress {
-        name: listener.name.clone(),
+        name: listener.name.to_string(),
         local: listener.local,
         reachable: listener.reachable(),
     }

@@ -81,7 +81,7 @@ async fn one(
     let Some(topic) = context.broker.view.topic_by_name(&wanted.name) else {
         return result(wanted, Err(RequestError::UnknownTopic.into()));
     };
-    let outcome = match check(wanted, &topic, context.broker.node_id) {
+    let outcome = match check(wanted, &topic, context) {
         Ok(()) if validate_only => Ok(()),
         Ok(()) => raise(&topic, wanted.count, deadline, context).await,
         Err(failure) => Err(failure),
@@ -89,7 +89,7 @@ async fn one(
     result(wanted, outcome)
 }
 
-fn check(wanted: &CreatePartitionsTopic, topic: &Topic, node_id: i32) -> Result<(), Failure> {
+fn check(wanted: &CreatePartitionsTopic, topic: &Topic, context: &Context) -> Result<(), Failure> {
     let have = topic.partition_count;
     if wanted.count <= have {
         return Err(RequestError::PartitionCountNotRaised {
@@ -109,9 +109,10 @@ fn check(wanted: &CreatePartitionsTopic, topic: &Topic, node_id: i32) -> Result<
         );
         return Err(Failure::new(ErrorCode::InvalidReplicaAssignment, message));
     }
+    let told = context.brokers();
     assignments
         .iter()
-        .try_for_each(|assignment| check_assigned(&assignment.broker_ids, node_id))
+        .try_for_each(|assignment| check_assigned(&assignment.broker_ids, &told))
 }
 
 async fn raise(

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use super::change::{deadline, settle};
 use super::{Context, Handler, Refuse};
+use crate::brokers::Told;
 use crate::error::Failure;
 use crate::topic_config::{BrokerSettings, ConfigError, TOPIC_CONFIGS, check_topic_configs};
 use crate::topic_name;
@@ -143,7 +144,7 @@ fn check(topic: &CreatableTopic, context: &Context) -> Result<TopicSpec, Failure
     let (partition_count, replication_factor) = if topic.assignments.is_empty() {
         counts(topic, settings)?
     } else {
-        assigned_counts(topic, context.broker.node_id)?
+        assigned_counts(topic, &context.brokers())?
     };
     let mut configs = BTreeMap::new();
     for config in &topic.configs {
@@ -223,7 +224,7 @@ fn check_factor(factor: i16) -> Result<(), Failure> {
 }
 
 /// Counts of a topic whose partitions the client placed itself.
-fn assigned_counts(topic: &CreatableTopic, node_id: i32) -> Result<(i32, i16), Failure> {
+fn assigned_counts(topic: &CreatableTopic, told: &Told) -> Result<(i32, i16), Failure> {
     let contradiction = |what: &str, value: i64| {
         let message = format!(
             "A manual partition assignment was specified, but {what} was not set to -1 but to {value}."
@@ -248,7 +249,7 @@ fn assigned_counts(topic: &CreatableTopic, node_id: i32) -> Result<(i32, i16), F
                 format!("Found multiple manual partition assignments for partition {index}");
             return Err(Failure::new(ErrorCode::InvalidReplicaAssignment, message));
         }
-        check_assigned(&assignment.broker_ids, node_id)?;
+        check_assigned(&assignment.broker_ids, told)?;
     }
     let is_sequence = seen
         .iter()
@@ -275,22 +276,24 @@ fn replicas(assignment: &CreatableReplicaAssignment) -> i16 {
     i16::try_from(assignment.broker_ids.len()).unwrap_or(i16::MAX)
 }
 
-/// Checks the brokers a client chose for a partition: there is one.
-pub(super) fn check_assigned(broker_ids: &[i32], node_id: i32) -> Result<(), Failure> {
+/// Checks the brokers a client chose for a partition: those it was told, each once.
+pub(super) fn check_assigned(broker_ids: &[i32], told: &Told) -> Result<(), Failure> {
     let refuse = |message: String| Err(Failure::new(ErrorCode::InvalidReplicaAssignment, message));
     if broker_ids.is_empty() {
         return refuse(
             "The manual partition assignment includes an empty replica list.".to_owned(),
         );
     }
-    if let Some(unknown) = broker_ids.iter().find(|id| **id != node_id) {
+    let is_told = |id: i32| told.brokers.iter().any(|broker| broker.node_id == id);
+    if let Some(unknown) = broker_ids.iter().find(|id| !is_told(**id)) {
         return refuse(format!(
             "The manual partition assignment includes broker {unknown}, but no such broker is registered."
         ));
     }
-    if broker_ids.len() > 1 {
+    let mut seen = BTreeSet::new();
+    if let Some(twice) = broker_ids.iter().find(|id| !seen.insert(**id)) {
         return refuse(format!(
-            "The manual partition assignment includes the broker {node_id} more than once."
+            "The manual partition assignment includes the broker {twice} more than once."
         ));
     }
     Ok(())

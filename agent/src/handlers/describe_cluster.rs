@@ -8,6 +8,7 @@ use floe_protocol::str::Str;
 
 use super::metadata::{CLUSTER_OPERATIONS, NO_OPERATIONS};
 use super::{Context, Handler, Refuse};
+use crate::brokers::{Told, ToldBroker};
 
 /// Endpoint types of KIP-919.
 const BROKERS: i8 = 1;
@@ -28,17 +29,18 @@ impl Handler for DescribeClusterRequest {
             }
         }
         let broker = &context.broker;
-        let endpoint = &context.connection.endpoint;
+        let Told { brokers, leader } = context.brokers();
+        let told = |broker: ToldBroker| DescribeClusterBroker {
+            broker_id: broker.node_id,
+            host: Str::from(broker.endpoint.host),
+            port: i32::from(broker.endpoint.port),
+            rack: broker.rack.map(Str::from),
+            is_fenced: false,
+        };
         DescribeClusterResponse {
             cluster_id: Str::from(broker.cluster_id.clone()),
-            controller_id: broker.node_id,
-            brokers: vec![DescribeClusterBroker {
-                broker_id: broker.node_id,
-                host: Str::from(endpoint.host.clone()),
-                port: i32::from(endpoint.port),
-                rack: broker.zone.clone().map(Str::from),
-                is_fenced: false,
-            }],
+            controller_id: leader.node_id,
+            brokers: brokers.into_iter().map(told).collect(),
             cluster_authorized_operations: if self.include_cluster_authorized_operations {
                 CLUSTER_OPERATIONS
             } else {

@@ -10,6 +10,7 @@ use floe_protocol::messages::describe_topic_partitions::{
     DescribeTopicPartitionsResponsePartition, DescribeTopicPartitionsResponseTopic,
 };
 use floe_protocol::str::Str;
+use floe_protocol::types::NodeId;
 
 use super::metadata::TOPIC_OPERATIONS;
 use super::{Context, Handler, Refuse};
@@ -21,6 +22,7 @@ const PARTITIONS_MAX: i32 = 2000;
 impl Handler for DescribeTopicPartitionsRequest {
     async fn handle(self, context: &Context) -> DescribeTopicPartitionsResponse {
         let mut page = Page {
+            leader_id: context.brokers().leader.node_id,
             room: self.response_partition_limit.clamp(1, PARTITIONS_MAX),
             topics: Vec::new(),
             next: None,
@@ -84,6 +86,8 @@ fn wanted(
 
 /// The answer as it fills.
 struct Page {
+    /// Who leads everything for this client.
+    leader_id: NodeId,
     /// Partitions that still fit.
     room: i32,
     topics: Vec<DescribeTopicPartitionsResponseTopic>,
@@ -106,7 +110,8 @@ impl Page {
             return true;
         };
         let end = topic.partition_count.min(from.saturating_add(self.room));
-        self.topics.push(describe(topic, from..end, context));
+        let described = describe(topic, from..end, self.leader_id, context);
+        self.topics.push(described);
         self.room -= (end - from).max(0);
         if end < topic.partition_count {
             self.stop_at(name, end);
@@ -136,9 +141,9 @@ fn missing(name: &str, code: ErrorCode) -> DescribeTopicPartitionsResponseTopic 
 fn describe(
     topic: &Topic,
     partitions: std::ops::Range<i32>,
+    leader_id: NodeId,
     context: &Context,
 ) -> DescribeTopicPartitionsResponseTopic {
-    let leader_id = context.broker.node_id;
     let leader_epoch = context.broker.view.leader_epoch();
     let partitions = partitions.map(|partition_index| DescribeTopicPartitionsResponsePartition {
         error_code: ErrorCode::None.code(),

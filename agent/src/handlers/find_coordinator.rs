@@ -1,5 +1,5 @@
 //! FindCoordinator (KIP-699, KIP-932): which broker serves a group or a transactional id. Every broker
-//! can, so it is always this one.
+//! can, so it is the one that leads everything for the client.
 
 use floe_protocol::error_code::ErrorCode;
 use floe_protocol::messages::find_coordinator::{
@@ -8,6 +8,7 @@ use floe_protocol::messages::find_coordinator::{
 use floe_protocol::str::Str;
 
 use super::{Context, Handler, Refuse};
+use crate::brokers::ToldBroker;
 
 const GROUP: i8 = 0;
 const TRANSACTION: i8 = 1;
@@ -20,9 +21,10 @@ const WITH_SHARE: i16 = 6;
 
 impl Handler for FindCoordinatorRequest {
     async fn handle(self, context: &Context) -> FindCoordinatorResponse {
-        let endpoint = &context.connection.endpoint;
-        let (node_id, port) = (context.broker.node_id, i32::from(endpoint.port));
-        let host = Str::from(endpoint.host.clone());
+        let ToldBroker {
+            node_id, endpoint, ..
+        } = context.brokers().leader;
+        let (host, port) = (Str::from(endpoint.host), i32::from(endpoint.port));
         let find = |key: &Str| match check(self.key_type, key, context.version) {
             Ok(()) => {
                 let key = key.clone();

@@ -1,8 +1,8 @@
 //! Metadata: the cluster, its brokers and topics; creates topics that are asked for by name where that
 //! is enabled.
 //!
-//! This broker is the only one and leads everything; each client is told the one address of the
-//! listener it came in on (some clients refresh for ever when a node has two).
+//! Each client is told one leader for everything, see [`crate::brokers`], and of this broker the one
+//! address it came in on (some clients refresh for ever when a node has two).
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use floe_protocol::messages::metadata::{
     MetadataResponsePartition, MetadataResponseTopic,
 };
 use floe_protocol::str::Str;
-use floe_protocol::types::TopicId;
+use floe_protocol::types::{NodeId, TopicId};
 use futures::StreamExt as _;
 use futures::stream;
 use tokio::time::Instant;
@@ -23,6 +23,7 @@ use uuid::Uuid;
 
 use super::create_topics::{self, TopicSpec};
 use super::{Context, Handler, Refuse};
+use crate::brokers::{Told, ToldBroker};
 use crate::topic_name;
 
 /// All operations on a topic: nobody is authorized here, so everybody may do everything.
@@ -36,6 +37,7 @@ pub(super) const NO_OPERATIONS: i32 = i32::MIN;
 const CREATION_PATIENCE: Duration = Duration::from_secs(5);
 /// Topics of one request that are created at once.
 const CREATIONS_MAX: usize = 32;
+const NO_LEADER: NodeId = -1;
 
 impl Handler for MetadataRequest {
     async fn handle(self, context: &Context) -> MetadataResponse {
@@ -43,22 +45,19 @@ impl Handler for MetadataRequest {
             return too_early(&self);
         }
         let broker = &context.broker;
-        let endpoint = &context.connection.endpoint;
         let mut topics = topics(&self, context).await;
+        // After the topics: who waited for a new one is told the brokers of now.
+        let Told { brokers, leader } = context.brokers();
+        lead(&mut topics, leader.node_id);
         if self.include_topic_authorized_operations {
             for topic in &mut topics {
                 topic.topic_authorized_operations = TOPIC_OPERATIONS;
             }
         }
         MetadataResponse {
-            brokers: vec![MetadataResponseBroker {
-                node_id: broker.node_id,
-                host: Str::from(endpoint.host.clone()),
-                port: i32::from(endpoint.port),
-                rack: broker.zone.clone().map(Str::from),
-            }],
+            brokers: brokers.into_iter().map(told_broker).collect(),
             cluster_id: Some(Str::from(broker.cluster_id.clone())),
-            controller_id: broker.node_id,
+            controller_id: leader.node_id,
             topics,
             cluster_authorized_operations: if self.include_cluster_authorized_operations {
                 CLUSTER_OPERATIONS
@@ -197,16 +196,34 @@ fn missing(name: Str, code: ErrorCode) -> MetadataResponseTopic {
     }
 }
 
+fn told_broker(broker: ToldBroker) -> MetadataResponseBroker {
+    MetadataResponseBroker {
+        node_id: broker.node_id,
+        host: Str::from(broker.endpoint.host),
+        port: i32::from(broker.endpoint.port),
+        rack: broker.rack.map(Str::from),
+    }
+}
+
+/// Makes `node_id` the leader of all partitions.
+fn lead(topics: &mut [MetadataResponseTopic], node_id: NodeId) {
+    for partition in topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
+        partition.leader_id = node_id;
+        partition.replica_nodes = vec![node_id];
+        partition.isr_nodes = vec![node_id];
+    }
+}
+
+/// A topic, its partitions without a leader yet: [`lead`] names it.
 fn describe(topic: &Topic, context: &Context) -> MetadataResponseTopic {
-    let node_id = context.broker.node_id;
     let leader_epoch = context.broker.view.leader_epoch();
     let partitions = (0..topic.partition_count).map(|partition_index| MetadataResponsePartition {
         error_code: ErrorCode::None.code(),
         partition_index,
-        leader_id: node_id,
+        leader_id: NO_LEADER,
         leader_epoch,
-        replica_nodes: vec![node_id],
-        isr_nodes: vec![node_id],
+        replica_nodes: Vec::new(),
+        isr_nodes: Vec::new(),
         offline_replicas: Vec::new(),
     });
     MetadataResponseTopic {
