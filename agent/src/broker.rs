@@ -76,6 +76,13 @@ pub struct Broker {
     pub derived: BTreeMap<&'static str, String>,
 }
 
+impl Broker {
+    /// Takes this process off the list of those that clients are told; it goes on serving those it has.
+    pub async fn leave(&self) {
+        self.presence.leave().await;
+    }
+}
+
 /// What one connection may do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ConnectionLimits {

@@ -283,7 +283,7 @@ impl RunningAgent {
         let finished = match &self.broker {
             Some(broker) => {
                 // First, so that clients that must leave here are not sent back.
-                broker.presence.leave().await;
+                broker.leave().await;
                 self.tokens.stopping.cancel();
                 self.serving.close();
                 let finished = self.finish(broker, end - RELEASE_PATIENCE).await;

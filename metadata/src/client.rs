@@ -145,6 +145,11 @@ impl Client {
         }
     }
 
+    /// Whether the service has ended, in whatever way.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.calls.is_closed()
+    }
+
     /// Waits until the owner of this term is gone; at once if it is. Cancel-safe.
     pub(crate) async fn term_over(&self, term: u64) {
         let is_over =

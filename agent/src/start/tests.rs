@@ -102,24 +102,30 @@ async fn a_port_in_use_is_named() {
 }
 
 #[tokio::test]
-async fn one_process_per_folder() {
+async fn processes_of_one_folder_are_one_cluster() {
     let folder = tempfile::tempdir().unwrap();
     let first = start(on_folder(folder.path())).await.unwrap();
-    let refused = start(on_folder(folder.path()))
-        .await
-        .expect_err("in use")
-        .to_string();
-    assert!(
-        refused.contains("in use by another floe process"),
-        "{refused}"
+    let second = start(on_folder(folder.path())).await.unwrap();
+    let (mut here, mut there) = (
+        Client::connect(&first).await,
+        Client::connect(&second).await,
     );
+    here.call(9, &metadata()).await;
+    let written = there.call(9, &produce()).await;
+    let partition = &written.responses[0].partition_responses[0];
+    assert_eq!((partition.error_code, partition.base_offset), (0, 0));
+    let read = here.call(12, &fetch(5_000, 0)).await;
+    assert_eq!(read.responses[0].partitions[0].high_watermark, 1);
+    let brokers = there.call(9, &metadata()).await.brokers;
+    assert_eq!(brokers.len(), 2, "{brokers:?}");
+
     first.shutdown().await.unwrap();
-    start(on_folder(folder.path()))
-        .await
-        .unwrap()
-        .shutdown()
-        .await
-        .unwrap();
+    let written = there.call(9, &produce()).await;
+    let partition = &written.responses[0].partition_responses[0];
+    assert_eq!((partition.error_code, partition.base_offset), (0, 1));
+    let brokers = there.call(9, &metadata()).await.brokers;
+    assert_eq!(brokers.len(), 1, "{brokers:?}");
+    second.shutdown().await.unwrap();
 }
 
 /// Starts over a folder that a dropped broker still lets go of: its tasks end at their next await, and

@@ -69,7 +69,7 @@ impl MetadataServer {
     /// The client of this process, if the owner is here: a call is carried once, not on and on.
     fn here(&self) -> Result<&Client, Status> {
         match self.client.owner() {
-            Owner::Ready { is_here: true, .. } => Ok(&self.client),
+            Owner::Ready { is_here: true, .. } if !self.client.has_ended() => Ok(&self.client),
             Owner::Ready { .. } | Owner::Absent | Owner::Stopped => {
                 Err(Status::unavailable("the owner of the metadata is not here"))
             }
@@ -98,7 +98,7 @@ impl Metadata for MetadataServer {
     type WatchStream = BoxStream<'static, Result<proto::WatchReply, Status>>;
 
     async fn hello(&self, _request: Request<proto::HelloRequest>) -> Answer<proto::HelloReply> {
-        if self.ended.is_cancelled() {
+        if self.ended.is_cancelled() || self.client.has_ended() {
             return Err(Status::unavailable("this process is about to end"));
         }
         Ok(Response::new(proto::HelloReply {

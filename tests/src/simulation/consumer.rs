@@ -37,6 +37,7 @@ pub struct Consumer {
     positions: BTreeMap<TopicPartition, Offset>,
     /// One pass over each partition, for the whole run.
     passes: BTreeMap<TopicPartition, Read>,
+    /// Of the agent it is connected to; another one may be behind it, but never behind the consumer.
     high_watermarks: BTreeMap<TopicPartition, Offset>,
 }
 
@@ -74,6 +75,7 @@ impl Consumer {
         loop {
             let (broker, dead, id) = agents.connect(&mut self.random).await;
             let mut link = Link::new(&broker, dead, id);
+            self.high_watermarks.clear();
             let version = any_version(ApiKey::Fetch, &mut self.random);
             while self.poll(&mut link, version).await.is_ok() {
                 if self.random.random_ratio(1, 8) {
@@ -96,6 +98,7 @@ impl Consumer {
                 sleep(Duration::from_millis(20)).await;
                 let (broker, dead, id) = agents.connect(&mut self.random).await;
                 link = Link::new(&broker, dead, id);
+                self.high_watermarks.clear();
             }
         }
     }
@@ -169,6 +172,11 @@ impl Consumer {
         *seen = data.high_watermark.max(*seen);
         let bytes = data.records.clone().unwrap_or_default().into_bytes();
         let asked_from = self.positions.get(&at).copied().unwrap_or_default();
+        if data.high_watermark < asked_from {
+            let end = data.high_watermark;
+            let what = format!("{at}: asked from {asked_from} on, told that the log ends at {end}");
+            self.history.lock().expect("not poisoned").violation(what);
+        }
         for (offset, id) in records(&bytes) {
             let position = self.positions.entry(at).or_default();
             if offset < *position {

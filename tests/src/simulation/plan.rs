@@ -34,21 +34,40 @@ pub struct Plan {
     pub producer_states_bytes: usize,
     /// Commits a recovery may have to replay.
     pub replay_commits: u64,
-    /// The lives of the process, each ended by a crash.
+    /// The lives of the cluster, one after the other.
     pub lives: Vec<Life>,
 }
 
-/// How one process lives.
+/// A time in which the cluster lives, to its end in the death of most processes.
 #[derive(Clone, Debug)]
 pub struct Life {
-    /// How long until it is killed, from before it starts.
+    /// How many processes there are from its beginning on.
+    pub processes: usize,
+    /// How long until they are killed, from before they start.
     pub lasts: Duration,
-    /// How long until the next one starts. The dead one's requests may still land meanwhile.
+    /// How many of the newest survive.
+    pub survivors: usize,
+    /// How long until the next life. The dead ones' requests may still land meanwhile.
     pub pause: Duration,
-    /// How the store treats it.
+    /// What happens to processes, and how long after what happened before.
+    pub troubles: Vec<(Duration, Trouble)>,
+    /// How the store treats them.
     pub store: FaultPlan,
-    /// How the engine treats it.
+    /// How the engine treats them.
     pub engine: Faults,
+}
+
+/// What happens to one process; the number says which, counted around those that live.
+#[derive(Clone, Copy, Debug)]
+pub enum Trouble {
+    /// `kill -9`, and another one starts in its place.
+    Kill(usize),
+    /// It is told to stop, and lets go of everything in order; another one starts in its place.
+    Stop(usize),
+    /// Nothing of what it sends to others or they to it arrives until the time is over.
+    Silence(usize, Duration),
+    /// Its connections to others break; it can make new ones.
+    Disconnect(usize),
 }
 
 impl Plan {
@@ -154,10 +173,27 @@ fn life(random: &mut StdRng) -> Life {
         failed_read: rate(random),
         failed_acquisition: pick(random, &[0.0, 0.3]),
     };
+    let troubles = (0..random.random_range(0..6)).map(|_| trouble(random));
+    let troubles = troubles.collect();
     Life {
-        lasts: millis(random, 50..6_000),
+        processes: random.random_range(1..=3),
+        lasts: millis(random, 50..8_000),
+        survivors: random.random_range(0..=2),
         pause: millis(random, 0..2_000),
+        troubles,
         store,
         engine,
     }
+}
+
+fn trouble(random: &mut StdRng) -> (Duration, Trouble) {
+    let after = millis(random, 0..2_500);
+    let which = random.random_range(0..3);
+    let trouble = match random.random_range(0..8) {
+        0 | 1 => Trouble::Kill(which),
+        2 => Trouble::Stop(which),
+        3 | 4 => Trouble::Silence(which, millis(random, 100..6_000)),
+        _ => Trouble::Disconnect(which),
+    };
+    (after, trouble)
 }

@@ -12,7 +12,7 @@ use floe_protocol::types::{Offset, TopicId, TopicPartition};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::consumer::{Consumer, ends};
@@ -102,19 +102,24 @@ async fn simulate(seed: u64) -> Report {
     report(&world, &observed.lock().expect("not poisoned"))
 }
 
-/// One life: faults begin, a process starts beside what is left of the one before, and all are killed
-/// when its time is up, wherever they are.
+/// One life: faults begin, processes start beside what is left of the life before, are troubled, and are
+/// killed when their time is up, wherever they are.
 async fn live(world: &mut World, life: &Life) {
+    let end = Instant::now() + life.lasts;
     world.misbehave(life.store.clone(), life.engine.clone());
-    let overlap = life.lasts.mul_f64(0.3);
-    world.start(life.lasts).await;
-    sleep(overlap).await;
-    world.kill_but(1);
-    sleep(life.lasts.saturating_sub(overlap)).await;
-    if life.pause > Duration::from_millis(500) {
-        world.kill_but(0);
-        sleep(life.pause).await;
+    for _ in world.living()..life.processes {
+        world.start(life.lasts).await;
     }
+    for (after, trouble) in &life.troubles {
+        sleep(*after).await;
+        if Instant::now() >= end {
+            break;
+        }
+        world.trouble(*trouble, life.lasts).await;
+    }
+    sleep_until(end).await;
+    world.kill_but(life.survivors);
+    sleep(life.pause).await;
 }
 
 async fn create_topics(world: &mut World, partitions: &[i32]) -> Topics {

@@ -15,7 +15,7 @@ use floe_metadata::cluster::NewCluster;
 use floe_metadata::engine::memory::{Faults, MemoryEngine};
 use floe_metadata::ownership::{Exclusion, OwnerId};
 use floe_metadata::rpc::simulated::Network;
-use floe_metadata::service::{EngineChoice, ServiceConfig};
+use floe_metadata::service::{EngineChoice, Service, ServiceConfig};
 use floe_metadata::state::StateConfig;
 use floe_metadata::steady_clock::SteadyClock;
 use floe_protocol::types::TopicId;
@@ -31,7 +31,10 @@ use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::plan::Plan;
+use super::plan::{Plan, Trouble};
+
+/// How long a process that was told to stop may take.
+const STOP_PATIENCE: Duration = Duration::from_secs(25);
 
 /// Some day.
 const START_MS: i64 = 1_700_000_000_000;
@@ -66,6 +69,12 @@ pub struct Agents {
 }
 
 impl Agents {
+    /// Nobody connects to this process any more.
+    fn forget(&self, gone: &CancellationToken) {
+        let mut alive = self.alive.lock().expect("not poisoned");
+        alive.retain(|(_, dead)| !dead.is_cancelled() && dead != gone);
+    }
+
     /// Some process that is alive, the token of its death, and a connection id; waits for one if there is none.
     pub async fn connect(&self, random: &mut StdRng) -> (Arc<Broker>, CancellationToken, u64) {
         loop {
@@ -88,25 +97,34 @@ impl Agents {
 struct Process {
     /// Where others reach it.
     address: String,
+    /// Set once it is ready.
+    running: Option<(Arc<Broker>, Service)>,
     tasks: Tasks,
     dead: CancellationToken,
 }
 
 impl Process {
+    /// `SIGTERM`: clients lose it, what was begun is finished, and what it owns is let go, in bounded time.
+    async fn stop(self, agents: &Agents, network: &Network) {
+        agents.forget(&self.dead);
+        if let Some((broker, metadata)) = &self.running {
+            let stopping = async {
+                broker.leave().await;
+                broker.produce.drain().await;
+                metadata.release().await;
+            };
+            drop(timeout(STOP_PATIENCE, stopping).await);
+        }
+        self.kill(agents, network);
+    }
+
     /// `kill -9`: everything stops at the await it has reached.
     fn kill(self, agents: &Agents, network: &Network) {
         network.kill(&self.address);
-        let mut alive = agents.alive.lock().expect("not poisoned");
-        alive.retain(|(_, dead)| !dead.is_cancelled() && !same(dead, &self.dead));
-        drop(alive);
+        agents.forget(&self.dead);
         self.tasks.kill();
         self.dead.cancel();
     }
-}
-
-/// Whether two tokens are one: a process is known by the token of its death.
-fn same(a: &CancellationToken, b: &CancellationToken) -> bool {
-    a == b
 }
 
 impl World {
@@ -155,17 +173,16 @@ impl World {
         };
         let address = format!("process-{}:9090", self.starts);
         let incoming = self.network.listen(&address);
-        let process = Process {
+        let mut process = Process {
             address: address.clone(),
+            running: None,
             tasks: lifetime.tasks.clone(),
             dead: CancellationToken::new(),
         };
         let parts = self.parts(address);
         match timeout(patience, assemble(parts, incoming, &lifetime)).await {
-            Ok(Ok(Assembled {
-                broker,
-                metadata: _,
-            })) => {
+            Ok(Ok(Assembled { broker, metadata })) => {
+                process.running = Some((Arc::clone(&broker), metadata));
                 let mut alive = self.agents.alive.lock().expect("not poisoned");
                 alive.push((broker, process.dead.clone()));
                 drop(alive);
@@ -189,6 +206,45 @@ impl World {
             sleep(Duration::from_secs(1)).await;
         }
         panic!("no process can start over a healthy store");
+    }
+
+    /// How many processes live.
+    #[must_use]
+    pub fn living(&self) -> usize {
+        self.processes.len()
+    }
+
+    /// Lets something happen to a process; one that takes another's place starts within `patience`.
+    pub async fn trouble(&mut self, trouble: Trouble, patience: Duration) {
+        let count = self.processes.len();
+        if count == 0 {
+            return;
+        }
+        match trouble {
+            Trouble::Kill(which) => {
+                let process = self.processes.remove(which % count);
+                process.kill(&self.agents, &self.network);
+                self.start(patience).await;
+            }
+            Trouble::Stop(which) => {
+                let process = self.processes.remove(which % count);
+                process.stop(&self.agents, &self.network).await;
+                self.start(patience).await;
+            }
+            Trouble::Silence(which, time) => {
+                let address = self.processes[which % count].address.clone();
+                let network = self.network.clone();
+                network.silence(&address, true);
+                tokio::spawn(async move {
+                    sleep(time).await;
+                    network.silence(&address, false);
+                });
+            }
+            Trouble::Disconnect(which) => {
+                self.network
+                    .disconnect(&self.processes[which % count].address);
+            }
+        }
     }
 
     /// Kills all processes but the newest `keep`.
