@@ -28,6 +28,7 @@ mod bad_frames;
 mod consume;
 mod disk;
 mod drain;
+mod engine;
 mod kill;
 mod outage;
 mod produce;
