@@ -30,6 +30,7 @@ mod disk;
 mod drain;
 mod engine;
 mod kill;
+mod metadata;
 mod outage;
 mod produce;
 mod start;

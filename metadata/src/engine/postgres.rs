@@ -143,6 +143,11 @@ impl Engine for PostgresEngine {
                 expected: expected_epoch,
             });
         };
+        tracing::info!(
+            epoch,
+            server = self.server.url.server(),
+            "owner of the rows in PostgreSQL"
+        );
         let ended = CancellationToken::new();
         let queue = Arc::new(Queue::default());
         let reads = Reads::start(&self.server, &queue, epoch, &ended);
