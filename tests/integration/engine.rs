@@ -6,6 +6,7 @@ use floe_metadata::engine::{Engine, EngineError, Row, RowChange, Session};
 // The contract as tests lies beside the trait; engines that need a server of their own run it here.
 #[path = "../../metadata/src/engine/conformance.rs"]
 mod conformance;
+mod encryption;
 mod failures;
 mod fixture;
 mod refusals;

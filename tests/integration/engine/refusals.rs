@@ -93,7 +93,7 @@ async fn servers_that_would_lose_records_or_take_none() {
     expect_refusal("fsync", &url, lineage, &["fsync=off", "fsync = on"]).await;
     server.run("CHECKPOINT").unwrap();
     server.kill();
-    std::fs::write(server.data().join("standby.signal"), "").unwrap();
+    server.add_file("standby.signal", b"");
     server.restart(&[]);
     expect_refusal("standby", &url, lineage, &["standby", "primary"]).await;
     server.kill();

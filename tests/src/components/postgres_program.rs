@@ -1,7 +1,8 @@
 //! A `postgres` program on a folder that goes with it, which a test may also kill and start again.
 
+use std::fs::Permissions;
 use std::net::TcpListener;
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -89,8 +90,24 @@ impl Server {
     }
 
     /// Where it keeps its files.
-    pub fn data(&self) -> PathBuf {
+    fn data(&self) -> PathBuf {
         self.folder.path().join("data")
+    }
+
+    /// Writes a file among the server's own, such as `standby.signal`, to be seen by its next start.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be written.
+    pub fn add_file(&self, name: &str, content: &[u8]) {
+        let path = self.data().join(name);
+        std::fs::write(&path, content).expect("the server's folder can be written");
+        // The server refuses a key that others may read.
+        let secret = Permissions::from_mode(0o600);
+        std::fs::set_permissions(&path, secret).expect("our own file");
+        if let Some((user, group)) = self.account {
+            chown(&path, Some(user), Some(group)).expect("root may give its files away");
+        }
     }
 
     /// The URL of its database.
