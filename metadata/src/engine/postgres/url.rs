@@ -25,7 +25,7 @@ const PORT: u16 = 5432;
 /// A database on a server, or on one of several of which one takes writes.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PostgresUrl {
-    config: Config,
+    config: Box<Config>,
     trust: Trust,
 }
 
@@ -73,7 +73,7 @@ pub enum PostgresUrlError {
 
 impl PostgresUrl {
     /// What to hand to the client library.
-    pub(super) const fn config(&self) -> &Config {
+    pub(super) fn config(&self) -> &Config {
         &self.config
     }
 
@@ -154,7 +154,10 @@ impl FromStr for PostgresUrl {
             return Err(PostgresUrlError::NoDatabase);
         }
         add_defaults(&mut config);
-        Ok(Self { config, trust })
+        Ok(Self {
+            config: Box::new(config),
+            trust,
+        })
     }
 }
 
