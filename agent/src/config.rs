@@ -7,6 +7,7 @@
 mod args;
 mod environment;
 mod file;
+mod metadata;
 mod resolve;
 mod size;
 
@@ -16,10 +17,12 @@ mod tests;
 use std::time::Duration;
 
 pub use args::{Args, Command, CommandLine};
+pub use metadata::MetadataUrl;
 pub(crate) use resolve::is_wildcard;
 pub use resolve::{Environment, resolve};
 pub use size::ByteSize;
 
+use floe_metadata::engine::postgres::PostgresUrlError;
 use floe_storage::store::{StoreUrl, StoreUrlError};
 
 use crate::broker::Endpoint;
@@ -39,6 +42,8 @@ pub const MEMORY_LIMIT_BYTES_DEFAULT_MAX: u64 = 384 * 1024 * 1024;
 pub struct Config {
     /// Where everything is kept.
     pub store: StoreUrl,
+    /// Which engine keeps the metadata.
+    pub metadata: MetadataUrl,
     /// Kafka listeners, at least one; names are unique.
     pub listeners: Vec<ListenerConfig>,
     /// What this process does.
@@ -137,6 +142,14 @@ pub enum ConfigError {
         /// What is wrong.
         source: StoreUrlError,
     },
+    /// Something that is no engine. The text is not repeated: it may hold a password.
+    #[error("{origin}: {source}")]
+    Metadata {
+        /// The flag, variable or key.
+        origin: String,
+        /// What is wrong.
+        source: PostgresUrlError,
+    },
     /// A broker setting that cannot be used.
     #[error("{origin}: {source}")]
     Broker {
@@ -159,6 +172,7 @@ fn known() -> String {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Setting {
     Store,
+    Metadata,
     Listen,
     Advertise,
     Roles,
@@ -174,8 +188,9 @@ pub(crate) enum Setting {
 
 impl Setting {
     /// All of them, in the order of the help.
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Store,
+        Self::Metadata,
         Self::Listen,
         Self::Advertise,
         Self::Roles,
@@ -193,6 +208,7 @@ impl Setting {
     pub(crate) const fn key(self) -> &'static str {
         match self {
             Self::Store => "store",
+            Self::Metadata => "metadata",
             Self::Listen => "listen",
             Self::Advertise => "advertise",
             Self::Roles => "roles",

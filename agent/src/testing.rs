@@ -15,7 +15,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::broker::Endpoint;
-use crate::config::{ByteSize, Config, FlushConfig, ListenerConfig, Roles};
+use crate::config::{ByteSize, Config, FlushConfig, ListenerConfig, MetadataUrl, Roles};
 use crate::start::{RunningAgent, start};
 use crate::topic_config::BrokerSettings;
 
@@ -38,6 +38,7 @@ pub(crate) fn config(settings: &[(&str, &str)]) -> Config {
         roles: Roles::ALL,
         internal: None,
         store: StoreUrl::Memory,
+        metadata: MetadataUrl::Store,
         listeners: vec![ListenerConfig {
             name: "default".to_owned(),
             listen: local(0),

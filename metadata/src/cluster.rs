@@ -104,6 +104,15 @@ impl Cluster {
         Ok(cluster)
     }
 
+    /// Whether the store holds a cluster already.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn exists(store: &Store) -> Result<bool, ClusterError> {
+        let object = store.head(&key::cluster(), Caller::Metadata).await?;
+        Ok(object.is_some())
+    }
+
     fn new(engine: &str, new: NewCluster) -> Self {
         Self {
             lineage: Lineage(new.lineage),

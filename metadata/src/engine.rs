@@ -32,6 +32,7 @@ use futures::stream::BoxStream;
 #[cfg(test)]
 pub(crate) mod conformance;
 pub mod memory;
+pub mod postgres;
 pub mod slatedb;
 
 /// A key and its new value; `None` deletes the row. Keys are never empty.
@@ -138,6 +139,10 @@ pub enum EngineError {
     /// as it is.
     #[error("the metadata engine's data is damaged or of another version{}", cause(Some(&**.0)))]
     Damaged(#[source] Arc<dyn Error + Send + Sync>),
+    /// The engine is there and must not be used as it is set up. Nothing happened; the message says
+    /// what to do.
+    #[error("{0}")]
+    Refused(#[source] Arc<dyn Error + Send + Sync>),
     /// The session was released.
     #[error("the session was released")]
     Closed,

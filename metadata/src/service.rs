@@ -25,6 +25,7 @@ use self::seeker::Seeker;
 use crate::client::{Client, ClientsEnd};
 use crate::cluster::{Cluster, ClusterError, NewCluster};
 use crate::engine::memory::MemoryEngine;
+use crate::engine::postgres::{PostgresEngine, PostgresUrl};
 use crate::engine::slatedb::{SlateEngine, SlateOptions};
 use crate::engine::{Engine, EngineError};
 use crate::ownership::{ClaimError, Exclusion, OwnerId};
@@ -42,6 +43,8 @@ mod seeker;
 pub enum EngineChoice {
     /// SlateDB in the cluster's own store.
     Store(SlateOptions),
+    /// A database that speaks PostgreSQL's protocol.
+    Postgres(PostgresUrl),
     /// Memory shared by the handles to it.
     Memory(MemoryEngine),
 }
@@ -60,6 +63,7 @@ impl EngineChoice {
     const fn name(&self) -> &'static str {
         match self {
             Self::Store(_) => "slatedb",
+            Self::Postgres(_) => "postgres",
             Self::Memory(_) => "memory",
         }
     }
@@ -73,8 +77,25 @@ impl EngineChoice {
                 config.clock.clone(),
                 tasks.clone(),
             )),
+            Self::Postgres(url) => {
+                Arc::new(PostgresEngine::new(url.clone(), lineage, tasks.clone()))
+            }
             Self::Memory(engine) => Arc::new(engine.clone()),
         }
+    }
+
+    /// Prepares an engine outside of the store for a cluster that does not exist yet, so that later
+    /// one that knows nothing of the cluster is told from one that has just begun.
+    async fn found(&self, config: &ServiceConfig, tasks: &Tasks) -> Result<(), StartError> {
+        let Self::Postgres(url) = self else {
+            return Ok(());
+        };
+        if !Cluster::exists(&config.store).await? {
+            let lineage = Lineage(config.new_cluster.lineage);
+            let engine = PostgresEngine::new(url.clone(), lineage, tasks.clone());
+            engine.found().await?;
+        }
+        Ok(())
     }
 }
 
@@ -169,6 +190,7 @@ impl Prepared {
     /// # Errors
     /// See [`StartError`].
     pub async fn new(config: ServiceConfig, tasks: &Tasks) -> Result<Self, StartError> {
+        config.engine.found(&config, tasks).await?;
         let name = config.engine.name();
         let cluster = Cluster::open(&config.store, name, config.new_cluster).await?;
         let engine = config.engine.make(&config, cluster.lineage, tasks);

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use floe_tests::checker;
 use floe_tests::client::{self, Recorder, RecordingProducer};
+use floe_tests::components::postgres::Postgres;
 use floe_tests::components::s3::S3;
 use floe_tests::config;
 use floe_tests::sandbox::{Sandbox, Setup};
@@ -43,6 +44,16 @@ fn on_folder() {
 fn on_s3() {
     let bucket = S3::shared().create_bucket();
     kill_loop("S3", Setup::on_bucket(BINARY, &bucket));
+}
+
+#[test]
+fn on_s3_with_postgres() {
+    let Some(postgres) = Postgres::shared() else {
+        return;
+    };
+    let (bucket, schema) = (S3::shared().create_bucket(), postgres.create_schema());
+    let setup = Setup::on_bucket(BINARY, &bucket).variable("FLOE_METADATA", schema.url());
+    kill_loop("S3 with PostgreSQL", setup);
 }
 
 fn kill_loop(store: &str, setup: Setup) {

@@ -9,7 +9,7 @@ use floe_tests::sandbox::Setup;
 use crate::target::BINARY;
 
 /// Runs a broker that must refuse. Its output must be one line that holds all of `words`.
-fn expect_refusal(case: &str, setup: Setup, code: i32, words: &[&str]) {
+pub(crate) fn expect_refusal(case: &str, setup: Setup, code: i32, words: &[&str]) {
     let (status, lines) = setup.run_to_end();
     let text = lines.join("\n");
     assert_eq!(status.code(), Some(code), "{case}: {text}");

@@ -9,6 +9,9 @@ use crate::config;
 use crate::say::say;
 
 mod keeper;
+pub mod postgres;
+mod postgres_docker;
+mod postgres_program;
 pub mod s3;
 mod s3_docker;
 mod s3_in_process;

@@ -5,6 +5,8 @@
 //! | `FLOE_TEST_REQUIRE` | comma-separated components whose absence is a failure instead of a skipped test |
 //! | `FLOE_TEST_S3` | endpoint of a running S3 service, with keys in `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY` |
 //! | `FLOE_TEST_MINIO_IMAGE` | container image of MinIO, default `minio/minio:local`, then `minio/minio:latest` |
+//! | `FLOE_TEST_POSTGRES` | URL of a running PostgreSQL, whose user may create schemas and roles |
+//! | `FLOE_TEST_POSTGRES_IMAGE` | container image of PostgreSQL, default `postgres:local`, then `postgres:latest` |
 //! | `FLOE_TEST_BINARY` | the `floe` program to test, default the one cargo built for this run |
 //! | `FLOE_TEST_BOOTSTRAP` | a running broker, Floe or not: the client tests use it instead of starting one |
 //! | `FLOE_TEST_KILL_ROUNDS` | rounds of the kill -9 loop per store, default 3 |
@@ -42,13 +44,29 @@ pub fn s3_keys() -> (String, String) {
 
 /// MinIO images to try, in order, as `(name, tag)`.
 pub fn minio_images() -> Vec<(String, String)> {
-    let split = |image: &str| {
-        let (name, tag) = image.rsplit_once(':').unwrap_or((image, "latest"));
-        (name.to_owned(), tag.to_owned())
-    };
-    match variable("FLOE_TEST_MINIO_IMAGE") {
-        Some(image) => vec![split(&image)],
-        None => vec![split("minio/minio:local"), split("minio/minio:latest")],
+    images("FLOE_TEST_MINIO_IMAGE", "minio/minio")
+}
+
+/// URL of a PostgreSQL that the caller runs.
+pub fn postgres_url() -> Option<String> {
+    variable("FLOE_TEST_POSTGRES")
+}
+
+/// PostgreSQL images to try, in order, as `(name, tag)`.
+pub fn postgres_images() -> Vec<(String, String)> {
+    images("FLOE_TEST_POSTGRES_IMAGE", "postgres")
+}
+
+/// The image that a variable names, else one built on this machine, else the public one.
+fn images(name: &str, image: &str) -> Vec<(String, String)> {
+    match variable(name) {
+        Some(given) => {
+            let (name, tag) = given.rsplit_once(':').unwrap_or((&given, "latest"));
+            vec![(name.to_owned(), tag.to_owned())]
+        }
+        None => ["local", "latest"]
+            .map(|tag| (image.to_owned(), tag.to_owned()))
+            .into(),
     }
 }
 

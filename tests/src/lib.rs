@@ -4,6 +4,7 @@
 //! Tests of one process on paused time live beside the code or in `simulation/`; here time, sockets
 //! and processes are real.
 
+pub mod cable;
 pub mod checker;
 pub mod client;
 pub mod components;

@@ -90,6 +90,13 @@ impl Setup {
         self.arg("--set").arg(format!("{name}={value}"))
     }
 
+    /// Adds an environment variable.
+    #[must_use]
+    pub fn variable(mut self, name: &str, value: impl Into<String>) -> Setup {
+        self.environment.push((name.to_owned(), value.into()));
+        self
+    }
+
     /// Replaces the environment variables that lead to the store.
     #[must_use]
     pub fn environment(mut self, environment: Vec<(String, String)>) -> Setup {

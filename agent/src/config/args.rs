@@ -30,6 +30,10 @@ Stores: file:PATH, s3://BUCKET[/PREFIX], memory: (lost when the process ends). K
 of a bucket come from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION and AWS_ENDPOINT_URL (https://
 or http://), or from the role of the machine or container.
 
+Metadata in PostgreSQL: the server must run with fsync=on and synchronous_commit=on; a failover loses
+nothing if its standby is synchronous (synchronous_standby_names). sslmode=disable, prefer, require,
+verify-ca and verify-full and sslrootcert=FILE are options of the URL.
+
 SIGTERM and Ctrl-C finish what was begun, write what waits, and exit with 0. Exit codes: 2 for an error
 of use, 1 for one at run time, each with one line that says what is wrong.";
 
@@ -81,6 +85,14 @@ pub struct Args {
     #[arg(long, value_name = "URL", verbatim_doc_comment)]
     store: Option<String>,
 
+    /// The engine that keeps the metadata: store: or postgres://… [default: store:]
+    ///
+    /// store: is the embedded engine, in the store itself. postgres://USER:PASSWORD@HOST:PORT/DATABASE is a
+    /// database of your own, for lower latency of commits; give the URL in the environment or the file to
+    /// keep its password off the process list. A cluster keeps the engine it was created with.
+    /// [env: FLOE_METADATA]
+    #[arg(long, value_name = "URL", verbatim_doc_comment)]
+    metadata: Option<String>,
     /// A Kafka listener; may be repeated [default: 127.0.0.1:9092]
     ///
     /// Several listeners serve clients inside and outside of a network; names tell them apart.
@@ -176,6 +188,7 @@ impl Args {
         let one = |value: &Option<String>| value.iter().cloned().collect();
         match setting {
             Setting::Store => one(&self.store),
+            Setting::Metadata => one(&self.metadata),
             Setting::Listen => self.listen.clone(),
             Setting::Advertise => self.advertise.clone(),
             Setting::Roles => one(&self.roles),

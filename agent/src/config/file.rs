@@ -58,6 +58,7 @@ const fn expected(setting: Setting) -> &'static str {
         Setting::Store
         | Setting::Roles
         | Setting::Internal
+        | Setting::Metadata
         | Setting::Zone
         | Setting::MemoryLimit
         | Setting::Http

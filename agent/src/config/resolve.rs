@@ -7,7 +7,7 @@ use floe_storage::store::StoreUrl;
 
 use super::{
     Args, ByteSize, Config, ConfigError, DEFAULT_LISTENER, FlushConfig, ListenerConfig,
-    MEMORY_LIMIT_BYTES_DEFAULT_MAX, Roles, Setting, file,
+    MEMORY_LIMIT_BYTES_DEFAULT_MAX, MetadataUrl, Roles, Setting, file,
 };
 use crate::broker::Endpoint;
 use crate::memory::LIMIT_BYTES_MIN;
@@ -173,6 +173,7 @@ pub fn resolve(args: &Args, environment: &Environment) -> Result<(Config, String
         .map_or_else(|| "info".to_owned(), |(_, value)| value);
     let config = Config {
         store: store(&sources)?,
+        metadata: metadata(&sources)?,
         listeners: listeners(&sources)?,
         roles: roles(&sources)?,
         internal: match sources.one(Setting::Internal) {
@@ -200,6 +201,16 @@ fn store(sources: &Sources<'_>) -> Result<StoreUrl, ConfigError> {
         return Ok(StoreUrl::Folder(DEFAULT_FOLDER.into()));
     };
     value.parse().map_err(|source| ConfigError::Store {
+        origin: given.origin,
+        source,
+    })
+}
+
+fn metadata(sources: &Sources<'_>) -> Result<MetadataUrl, ConfigError> {
+    let Some((given, value)) = sources.one(Setting::Metadata) else {
+        return Ok(MetadataUrl::Store);
+    };
+    value.parse().map_err(|source| ConfigError::Metadata {
         origin: given.origin,
         source,
     })

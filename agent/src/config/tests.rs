@@ -117,6 +117,23 @@ fn listeners_and_what_they_advertise() {
 }
 
 #[test]
+fn metadata_is_kept_in_the_store_unless_told_otherwise() {
+    let none = environment(&[], None);
+    for (flags, expected) in [
+        (&[][..], "Store"),
+        (&["--metadata", "store:"], "Store"),
+        (
+            &["--metadata", "postgres://u:secret@h/d"],
+            "Postgres(postgres://u@h:5432/d)",
+        ),
+    ] {
+        let config = resolved(flags, &none).unwrap();
+        assert_eq!(format!("{:?}", config.metadata), expected);
+        assert!(!format!("{config:?}").contains("secret"));
+    }
+}
+
+#[test]
 fn the_memory_limit_follows_the_machine() {
     for (machine, expected) in [
         (Some(16 << 30), 384 << 20),
@@ -185,11 +202,20 @@ fn refusals_name_the_source_and_the_value() {
             &["--store", "ftp://x"],
             "--store: store 'ftp://x' is not supported",
         ),
+        (&["--metadata", "slatedb:"], "--metadata: is no engine"),
+        (
+            &["--metadata", "postgres://u:secret@h"],
+            "--metadata: the PostgreSQL URL names no database",
+        ),
     ] {
         let refusal = refusal(flags, &none);
         assert!(refusal.contains(expected), "{flags:?}: {refusal}");
         assert_eq!(refusal.lines().count(), 1, "{flags:?}: one line");
     }
+    let secret = environment(&[("FLOE_METADATA", "postgresql://u:secret@h:x/d")], None);
+    let refused = refusal(&[], &secret);
+    assert!(refused.starts_with("FLOE_METADATA: "), "{refused}");
+    assert!(!refused.contains("secret"), "{refused}");
     let variable = environment(&[("FLOE_MEMORY_LIMIT", "x")], None);
     assert!(refusal(&[], &variable).starts_with("FLOE_MEMORY_LIMIT: 'x' is no size"));
     for (file, expected) in [

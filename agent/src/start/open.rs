@@ -18,7 +18,7 @@ use super::StartError;
 use super::assemble::{AssembleError, Assembled, Lifetime, Parts, assemble, take_part};
 use crate::admin::Health;
 use crate::broker::Broker;
-use crate::config::{Config, FlushConfig};
+use crate::config::{Config, FlushConfig, MetadataUrl};
 use crate::dispatch::HANDLED;
 use crate::memory::MemoryPlan;
 use crate::metrics::Metrics;
@@ -132,7 +132,10 @@ fn service_config(config: &Config, identity: &Identity, store: Store) -> Service
     };
     ServiceConfig {
         store,
-        engine: EngineChoice::embedded(&config.store),
+        engine: match &config.metadata {
+            MetadataUrl::Store => EngineChoice::embedded(&config.store),
+            MetadataUrl::Postgres(url) => EngineChoice::Postgres(url.clone()),
+        },
         exclusion,
         owner: identity.owner.clone(),
         may_own: config.roles.metadata,

@@ -228,6 +228,8 @@ const fn is_passing(error: &StartError) -> bool {
     matches!(
         error,
         StartError::Claim(ClaimError::Store(_))
-            | StartError::Engine(EngineError::Unavailable(_) | EngineError::Closed)
+            | StartError::Engine(
+                EngineError::Unavailable(_) | EngineError::Refused(_) | EngineError::Closed
+            )
     )
 }
