@@ -20,8 +20,6 @@ mod watch;
 
 #[expect(
     unreachable_pub,
-    clippy::missing_errors_doc,
-    clippy::indexing_slicing,
     clippy::allow_attributes_without_reason,
     reason = "generated"
 )]

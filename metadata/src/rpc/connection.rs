@@ -61,7 +61,7 @@ impl tonic::service::Interceptor for Signing {
 #[derive(Debug)]
 pub(crate) enum Knock {
     /// It is there and owns the sequencer.
-    Owner(Connection),
+    Owner(Box<Connection>),
     /// It is there and does not own it, or not yet.
     NotOwner,
     /// Nobody listens where it answered, or another process does.
@@ -131,11 +131,11 @@ impl Connection {
             request.metadata_mut().insert(PROCESS, process);
         }
         let replies = grpc.commit(request).await?.into_inner();
-        Ok(Knock::Owner(Self {
+        Ok(Knock::Owner(Box::new(Self {
             grpc,
             commits,
             replies,
-        }))
+        })))
     }
 }
 
@@ -195,7 +195,7 @@ enum Ended {
 
 /// Carries the calls of this process over one connection until it is lost.
 pub(crate) struct Carrier {
-    connection: Connection,
+    connection: Box<Connection>,
     term: u64,
     begun: FuturesUnordered<Begun>,
     calls: usize,
@@ -214,7 +214,7 @@ enum Happened {
 }
 
 impl Carrier {
-    pub(crate) fn new(connection: Connection, term: u64) -> Self {
+    pub(crate) fn new(connection: Box<Connection>, term: u64) -> Self {
         Self {
             connection,
             term,

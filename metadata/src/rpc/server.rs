@@ -46,10 +46,6 @@ impl Interceptor for Checking {
 
 type Answer<T> = Result<Response<T>, Status>;
 
-#[expect(
-    clippy::result_large_err,
-    reason = "tonic's own type for the answer to a call"
-)]
 impl MetadataServer {
     pub(crate) fn new(client: Client, nonce: [u8; 16], ended: CancellationToken) -> Self {
         Self {
@@ -332,10 +328,6 @@ enum Next {
     Request(Option<proto::CommitRequest>),
 }
 
-#[expect(
-    clippy::result_large_err,
-    reason = "tonic's own type for the answer to a call"
-)]
 impl Commits {
     /// The next reply; `None` when the caller is done. An error ends the stream.
     async fn next(&mut self) -> Result<Option<proto::CommitReply>, Status> {

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use floe_storage::tasks::Tasks;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf, duplex, split};
@@ -17,6 +18,8 @@ use super::network::{Dial, Incoming, Link};
 
 /// Bytes under way in one direction of a connection.
 const PIPE_BYTES: usize = 256 << 10;
+/// Connections that wait to be accepted.
+const BACKLOG: usize = 128;
 /// How often a connection looks whether it may go on.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
@@ -33,7 +36,9 @@ struct State {
 
 #[derive(Debug)]
 struct Host {
-    door: mpsc::UnboundedSender<io::Result<Link>>,
+    door: mpsc::Sender<io::Result<Link>>,
+    /// Carries bytes; ends with the host.
+    carriers: Tasks,
     /// Ends its connections, in both directions.
     dead: CancellationToken,
     /// What it sends and what is sent to it arrives later.
@@ -54,9 +59,10 @@ impl Network {
     /// Begins to listen at `address`; whoever did before is gone.
     #[must_use]
     pub fn listen(&self, address: &str) -> Incoming {
-        let (door, incoming) = mpsc::unbounded_channel();
+        let (door, incoming) = mpsc::channel(BACKLOG);
         let host = Host {
             door,
+            carriers: Tasks::new(),
             dead: CancellationToken::new(),
             is_silent: false,
         };
@@ -156,12 +162,13 @@ impl Dial for Dialer {
     async fn dial(&self, address: &str) -> io::Result<Link> {
         tokio::time::sleep(self.network.delay()).await;
         let refused = || io::Error::from(io::ErrorKind::ConnectionRefused);
-        let (dead, door) = {
+        let (dead, door, carriers) = {
             let state = self.network.lock();
             let host = state.hosts.get(address).ok_or_else(refused)?;
             let own = state.hosts.get(&self.from);
             let own = own.map_or_else(CancellationToken::new, |own| own.dead.clone());
-            ([own, host.dead.clone()], host.door.clone())
+            let dead = [own, host.dead.clone()];
+            (dead, host.door.clone(), host.carriers.clone())
         };
         let (near, near_end) = duplex(PIPE_BYTES);
         let (far, far_end) = duplex(PIPE_BYTES);
@@ -174,7 +181,7 @@ impl Dial for Dialer {
             .carry(near_read, far_write, ends.clone());
         let back = self.network.clone().carry(far_read, near_write, ends);
         let [own, their] = dead;
-        tokio::spawn(async move {
+        carriers.spawn(async move {
             tokio::select! {
                 biased;
                 () = own.cancelled() => {}
@@ -183,7 +190,7 @@ impl Dial for Dialer {
                 () = back => {}
             }
         });
-        door.send(Ok(Link::new(far))).map_err(|_| refused())?;
+        door.try_send(Ok(Link::new(far))).map_err(|_| refused())?;
         Ok(Link::new(near))
     }
 }

@@ -28,7 +28,7 @@ pub(super) enum Standing {
     /// The owner of the sequencer.
     Owner(Box<Owned>),
     /// One that carries its calls to the owner.
-    Follower(Connection),
+    Follower(Box<Connection>),
 }
 
 /// A process as a part of its cluster.
@@ -133,7 +133,7 @@ impl Member {
     }
 
     /// One term of another owner, to its end.
-    async fn follow(&mut self, connection: Connection) {
+    async fn follow(&mut self, connection: Box<Connection>) {
         // Who follows does not claim; another process may.
         self.seeker.give_up_lock();
         self.term += 1;

@@ -54,6 +54,8 @@ pub struct World {
     /// Who serves clients.
     pub agents: Arc<Agents>,
     processes: Vec<Process>,
+    /// What goes on outside of processes.
+    tasks: Tasks,
     /// Processes started, and those that gave up on their own.
     pub starts: u64,
 }
@@ -148,6 +150,7 @@ impl World {
             network: Network::new(random_network, Duration::ZERO..Duration::from_millis(5)),
             agents: Arc::default(),
             processes: Vec::new(),
+            tasks: Tasks::new(),
             starts: 0,
         }
     }
@@ -235,7 +238,7 @@ impl World {
                 let address = self.processes[which % count].address.clone();
                 let network = self.network.clone();
                 network.silence(&address, true);
-                tokio::spawn(async move {
+                self.tasks.spawn(async move {
                     sleep(time).await;
                     network.silence(&address, false);
                 });
