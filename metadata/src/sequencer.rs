@@ -225,7 +225,8 @@ impl Sequencer {
             outcome = proof.barrier() => Happened::Barrier(outcome),
             rows = rows_read(paging) => Happened::RowsRead(rows),
             () = stop.cancelled() => Happened::Stop,
-            () = lease_ends => Happened::LeaseEnded,
+            // Who is heard through a call that is not taken yet is not silent.
+            () = lease_ends, if has_room => Happened::LeaseEnded,
             count = calls.recv_many(taken, CALLS_MAX), if has_room => Happened::Called(count),
         }
     }

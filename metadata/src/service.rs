@@ -248,6 +248,10 @@ impl Prepared {
             tracing::info!(%reason, "metadata service stopped");
             stopped_sender.set(Some(reason));
         });
+        // From here on calls are answered.
+        if client.wait_for_owner().await.is_err() {
+            tracing::debug!("the metadata service stopped before it began");
+        }
         Ok(Service {
             client,
             cluster,

@@ -62,6 +62,8 @@ pub(crate) struct World {
     pub(crate) engine: MemoryEngine,
     pub(crate) tasks: Tasks,
     pub(crate) network: Network,
+    /// Ends the answering of calls over the network.
+    pub(crate) served: CancellationToken,
 }
 
 impl World {
@@ -72,6 +74,7 @@ impl World {
             engine,
             tasks: Tasks::new(),
             network: Network::new(seed, Duration::ZERO..Duration::from_millis(2)),
+            served: CancellationToken::new(),
         }
     }
 
@@ -103,6 +106,17 @@ impl World {
         }
     }
 
+    /// Ends a process as if its machine had died.
+    pub(crate) fn kill(&self, process: u8, service: &Service) {
+        service.kill();
+        self.network.kill(&owner(process).address);
+    }
+
+    /// Cuts a process off from the others, or lets through what was held up; it reaches the store.
+    pub(crate) fn silence(&self, process: u8, is_silent: bool) {
+        self.network.silence(&owner(process).address, is_silent);
+    }
+
     pub(crate) async fn start(&self, process: u8) -> Result<Service, StartError> {
         self.start_with(self.config(process)).await
     }
@@ -110,11 +124,7 @@ impl World {
     pub(crate) async fn start_with(&self, config: ServiceConfig) -> Result<Service, StartError> {
         let incoming = self.network.listen(&config.owner.address);
         let prepared = Prepared::new(config, &self.tasks).await?;
-        let served = serve(
-            incoming,
-            Routes::new(prepared.grpc()),
-            CancellationToken::new(),
-        );
+        let served = serve(incoming, Routes::new(prepared.grpc()), self.served.clone());
         self.tasks.spawn(served);
         prepared.join(&self.tasks).await
     }

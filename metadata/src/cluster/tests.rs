@@ -20,6 +20,7 @@ fn new(byte: u8) -> NewCluster {
     NewCluster {
         lineage: [byte; 16],
         id: [byte; 16],
+        secret: [byte + 0x10; 16],
     }
 }
 
@@ -37,6 +38,7 @@ async fn the_first_creates_and_all_agree() {
     let first = Cluster::open(&store, "slatedb", new(1)).await.unwrap();
     assert_eq!(first.lineage, Lineage([1; 16]));
     assert_eq!(first.id, "AQEBAQEBAQEBAQEBAQEBAQ");
+    assert_eq!(first.secret, Secret([0x11; 16]));
     let second = Cluster::open(&store, "slatedb", new(2)).await.unwrap();
     assert_eq!(first, second);
 }
@@ -52,9 +54,21 @@ async fn version_1_is_these_bytes() {
     assert_eq!(
         text,
         "floe cluster 1\nengine slatedb\nlineage 01010101010101010101010101010101\n\
-         id AQEBAQEBAQEBAQEBAQEBAQ\ncrc32c 71d7b6b0\n",
+         id AQEBAQEBAQEBAQEBAQEBAQ\nsecret 11111111111111111111111111111111\n\
+         crc32c 83a87e4d\n",
         "clusters of version 1 must stay readable for ever"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_there_is_no_secret_the_lineage_stands_in() {
+    let store = store();
+    let older = "floe cluster 1\nengine slatedb\nlineage 01010101010101010101010101010101\n\
+                 id AQEBAQEBAQEBAQEBAQEBAQ\ncrc32c 71d7b6b0\n";
+    write(&store, older.to_owned()).await;
+    let cluster = Cluster::open(&store, "slatedb", new(2)).await.unwrap();
+    assert_eq!(cluster.lineage, Lineage([1; 16]));
+    assert_eq!(cluster.secret, Secret([1; 16]));
 }
 
 #[tokio::test(start_paused = true)]
@@ -81,6 +95,7 @@ async fn strangers_stay_out() {
         (good.replace("lineage", "linage"), "damaged"),
         (good.replace("0707", "07"), "damaged"),
         (good.replace("id x\n", ""), "damaged"),
+        (format!("{good}secret 07\n"), "damaged"),
         (good.replace("floe cluster", "other"), "damaged"),
         (String::new(), "damaged"),
     ];

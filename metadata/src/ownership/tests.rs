@@ -1,7 +1,8 @@
-use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Range;
+use std::time::Duration;
 
+use async_trait::async_trait;
 use floe_storage::store::StoreErrorKind;
 use floe_storage::store::fault::{FaultPlan, FaultStore};
 use futures::stream::BoxStream;
@@ -14,86 +15,62 @@ use object_store::{
 use proptest::prelude::*;
 
 use super::*;
-use crate::testing::{EvenAreAlive, owner, store, store_over};
+use crate::testing::{owner, store, store_over};
 
 const LINEAGE: Lineage = Lineage([9; 16]);
 
-fn ask() -> Exclusion {
-    Exclusion::Ask(Arc::new(EvenAreAlive))
-}
-
+/// Claims the epoch after the newest one; `None` when somebody else was faster.
 async fn claim(
     store: &Store,
     process: u8,
     engine_epoch: u64,
-) -> Result<(Ownership, Predecessor), ClaimError> {
-    Ownership::claim(store, LINEAGE, owner(process), &ask(), engine_epoch).await
+) -> Result<Option<Ownership>, ClaimError> {
+    let newest = newest(store, LINEAGE).await?.map(|(claim, _)| claim);
+    Ownership::claim(
+        store,
+        LINEAGE,
+        owner(process),
+        newest.as_ref(),
+        engine_epoch,
+    )
+    .await
+}
+
+/// A claim that nobody disputes.
+async fn claimed(store: &Store, process: u8, engine_epoch: u64) -> Ownership {
+    claim(store, process, engine_epoch).await.unwrap().unwrap()
+}
+
+/// The newest claim in short: its epoch, whose it is, and whether it was let go.
+async fn newest_in_short(store: &Store) -> Option<(u64, OwnerId, bool)> {
+    let newest = newest(store, LINEAGE).await.unwrap();
+    newest.map(|(claim, is_released)| (claim.epoch, claim.owner, is_released))
 }
 
 #[tokio::test(start_paused = true)]
 async fn epochs_follow_one_another() {
     let store = store();
-    let (first, before) = claim(&store, 1, 0).await.unwrap();
-    assert_eq!((first.newest().epoch, before), (1, Predecessor::Gone));
-    let (second, before) = claim(&store, 3, 1).await.unwrap();
-    assert_eq!((second.newest().epoch, before), (2, Predecessor::Silent));
-    second.mark_released().await.unwrap();
-    let (third, before) = claim(&store, 5, 2).await.unwrap();
-    assert_eq!((third.newest().epoch, before), (3, Predecessor::Gone));
-    assert_eq!(third.newest().owner, owner(5));
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_older_mark_of_release_says_nothing() {
-    let store = store();
-    claim(&store, 1, 0)
-        .await
-        .unwrap()
-        .0
-        .mark_released()
-        .await
-        .unwrap();
-    claim(&store, 3, 1).await.unwrap();
-    assert_eq!(claim(&store, 5, 2).await.unwrap().1, Predecessor::Silent);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_living_owner_is_named() {
-    let store = store();
-    let (living, _) = claim(&store, 2, 0).await.unwrap();
-    let refused = claim(&store, 3, 1).await.unwrap_err();
-    assert!(
-        matches!(&refused, ClaimError::OwnerAlive(alive) if *alive == owner(2)),
-        "{refused}"
-    );
-    assert!(refused.to_string().contains("10.0.0.2:9080"), "{refused}");
-    living.mark_released().await.unwrap();
-    claim(&store, 3, 1).await.unwrap();
-}
-
-#[derive(Debug)]
-struct NeverAnswers;
-
-#[async_trait]
-impl AliveCheck for NeverAnswers {
-    async fn is_alive(&self, _address: &str, _nonce: [u8; 16]) -> bool {
-        std::future::pending().await
+    assert_eq!(newest_in_short(&store).await, None);
+    for (epoch, process) in [(1, 1), (2, 3), (3, 5)] {
+        assert_eq!(claimed(&store, process, epoch).await.epoch(), epoch);
+        let newest = newest_in_short(&store).await;
+        assert_eq!(newest, Some((epoch, owner(process), false)));
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_owner_that_does_not_answer_is_silent() {
+async fn a_mark_of_release_speaks_of_its_own_epoch() {
     let store = store();
-    claim(&store, 2, 0).await.unwrap();
-    let exclusion = Exclusion::Ask(Arc::new(NeverAnswers));
-    let (_, before) = Ownership::claim(&store, LINEAGE, owner(3), &exclusion, 1)
-        .await
-        .unwrap();
-    assert_eq!(before, Predecessor::Silent);
+    claimed(&store, 1, 0).await.mark_released().await.unwrap();
+    assert_eq!(newest_in_short(&store).await, Some((1, owner(1), true)));
+    let second = claimed(&store, 3, 1).await;
+    assert_eq!(newest_in_short(&store).await, Some((2, owner(3), false)));
+    second.mark_released().await.unwrap();
+    assert_eq!(newest_in_short(&store).await, Some((2, owner(3), true)));
 }
 
 #[tokio::test(start_paused = true)]
-async fn rivals_get_epochs_of_their_own() {
+async fn of_rivals_one_claims_and_the_others_are_told() {
     let plan = FaultPlan {
         latency_median: Duration::from_millis(10),
         latency_sigma: 0.5,
@@ -104,52 +81,41 @@ async fn rivals_get_epochs_of_their_own() {
         plan,
         1,
     )));
-    let claims = [1, 3, 5, 7].map(|process| claim(&store, process, 0));
-    let claims = futures::future::try_join_all(claims).await.unwrap();
-    let epochs: BTreeSet<u64> = claims
-        .iter()
-        .map(|(claim, _)| claim.newest().epoch)
-        .collect();
-    assert_eq!(epochs, (1..=4).collect());
-    for (ownership, _) in &claims {
-        let is_newest = ownership.newest().epoch == 4;
-        assert_eq!(ownership.confirm().await.is_ok(), is_newest);
+    for round in 1..=3 {
+        let before = newest(&store, LINEAGE)
+            .await
+            .unwrap()
+            .map(|(claim, _)| claim);
+        let claims = [1, 3, 5, 7]
+            .map(|process| Ownership::claim(&store, LINEAGE, owner(process), before.as_ref(), 0));
+        let claims = futures::future::try_join_all(claims).await.unwrap();
+        let winners: Vec<_> = claims.into_iter().flatten().collect();
+        assert_eq!(winners.len(), 1);
+        assert_eq!(winners[0].epoch(), round);
+        winners[0].confirm().await.unwrap();
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_next_claim_is_ours_or_we_are_overtaken() {
+async fn an_overtaken_claim_says_by_whom() {
     let store = store();
-    let (mut ours, _) = claim(&store, 1, 0).await.unwrap();
+    let ours = claimed(&store, 1, 0).await;
     ours.confirm().await.unwrap();
-    ours.claim_next(5).await.unwrap();
-    assert_eq!((ours.newest().epoch, ours.newest().engine_epoch), (2, 5));
-
-    // A claim of ours whose reply was lost, made at another epoch of the engine.
-    let unseen = Claim {
-        epoch: 3,
-        engine_epoch: 6,
-        ..ours.newest().clone()
-    };
-    create(&store, LINEAGE, &unseen).await.unwrap();
-    ours.claim_next(7).await.unwrap();
-    assert_eq!(*ours.newest(), unseen);
-
-    let (theirs, _) = claim(&store, 3, 8).await.unwrap();
-    for refused in [ours.confirm().await, ours.claim_next(8).await] {
-        let refused = refused.unwrap_err();
-        assert!(
-            matches!(&refused, ClaimError::Overtaken(by) if by == theirs.newest()),
-            "{refused}"
-        );
-    }
+    claimed(&store, 3, 0).await;
+    claimed(&store, 5, 0).await;
+    let refused = ours.confirm().await.unwrap_err();
+    assert!(
+        matches!(&refused, ClaimError::Overtaken(by) if by.epoch == 2 && by.owner == owner(3)),
+        "{refused}"
+    );
+    assert!(refused.to_string().contains("10.0.0.3:9090"), "{refused}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_engine_that_was_set_back_is_refused() {
     let store = store();
-    claim(&store, 1, 7).await.unwrap();
-    claim(&store, 3, 7).await.unwrap();
+    claimed(&store, 1, 7).await;
+    claimed(&store, 3, 7).await;
     let refused = claim(&store, 5, 6).await.unwrap_err();
     assert!(
         matches!(
@@ -166,11 +132,11 @@ async fn an_engine_that_was_set_back_is_refused() {
 #[tokio::test(start_paused = true)]
 async fn a_store_that_overwrites_is_refused() {
     let store = store();
-    let (ownership, _) = claim(&store, 1, 0).await.unwrap();
+    let ownership = claimed(&store, 1, 0).await;
     ownership.check_store().await.unwrap();
 
     let store = store_over(Arc::new(Overwriting(InMemory::new())));
-    let (ownership, _) = claim(&store, 1, 0).await.unwrap();
+    let ownership = claimed(&store, 1, 0).await;
     let refused = ownership.check_store().await.unwrap_err();
     assert!(
         matches!(refused, ClaimError::CreateNotHonoured),
@@ -214,23 +180,17 @@ async fn claims_that_cannot_be_read_stop_everyone() {
         .put_create(&path, vec![Bytes::from(seal(text))], Caller::Metadata)
         .await
         .unwrap();
-    claim(&store, 1, 0).await.unwrap();
+    claimed(&store, 1, 0).await;
 }
 
 #[test]
 fn one_process_at_a_time_has_a_folder() {
     let folder = tempfile::tempdir().unwrap();
     let lock = FolderLock::take(folder.path()).unwrap();
-    let refused = FolderLock::take(folder.path()).unwrap_err();
-    assert!(matches!(refused, ClaimError::InUse(_)), "{refused}");
-    assert!(
-        refused
-            .to_string()
-            .contains("in use by another floe process"),
-        "{refused}"
-    );
+    assert!(lock.is_some());
+    assert!(FolderLock::take(folder.path()).unwrap().is_none());
     drop(lock);
-    FolderLock::take(folder.path()).unwrap();
+    assert!(FolderLock::take(folder.path()).unwrap().is_some());
     let missing = folder.path().join("missing");
     assert!(matches!(
         FolderLock::take(&missing),
@@ -265,8 +225,8 @@ fn version_1_is_these_bytes() {
     };
     assert_eq!(
         claim.encode(),
-        "floe claim 1\nepoch 26\naddress 10.0.0.7:9080\n\
-         nonce 07070707070707070707070707070707\nengine-epoch 25\ncrc32c 00e4bc46\n",
+        "floe claim 1\nepoch 26\naddress 10.0.0.7:9090\n\
+         nonce 07070707070707070707070707070707\nengine-epoch 25\ncrc32c b59162b2\n",
         "claims of version 1 must stay readable for ever"
     );
 }

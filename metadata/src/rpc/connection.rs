@@ -64,6 +64,8 @@ pub(crate) enum Knock {
     Owner(Box<Connection>),
     /// It is there and does not own it, or not yet.
     NotOwner,
+    /// It is there and lets go of everything.
+    Ending,
     /// Nobody listens where it answered, or another process does.
     Refused,
     /// It does not answer.
@@ -117,6 +119,9 @@ impl Connection {
         let hello = grpc.hello(proto::HelloRequest {}).await?.into_inner();
         if array(&hello.nonce)? != nonce {
             return Ok(Knock::Refused);
+        }
+        if hello.is_ending {
+            return Ok(Knock::Ending);
         }
         if !hello.is_owner {
             return Ok(Knock::NotOwner);

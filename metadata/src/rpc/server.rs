@@ -1,5 +1,8 @@
 //! The side that serves calls of other processes, where the sequencer's owner is.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use bytes::Bytes;
 use futures::stream::{BoxStream, FuturesOrdered, StreamExt};
 use tokio_util::sync::CancellationToken;
@@ -26,8 +29,9 @@ const COMMITS_WAITING_MAX: usize = 256;
 pub struct MetadataServer {
     client: Client,
     nonce: [u8; 16],
-    /// Set once this process is about to end: it is alive, and nobody should wait for it.
+    /// Set once this process is about to end: nobody should begin to follow it.
     ended: CancellationToken,
+    connected: Arc<Connected>,
 }
 
 /// The calls of metadata as a service for a gRPC server; lets pass who knows the cluster's secret.
@@ -52,6 +56,7 @@ impl MetadataServer {
             client,
             nonce,
             ended,
+            connected: Arc::default(),
         }
     }
 
@@ -94,12 +99,13 @@ impl Metadata for MetadataServer {
     type WatchStream = BoxStream<'static, Result<proto::WatchReply, Status>>;
 
     async fn hello(&self, _request: Request<proto::HelloRequest>) -> Answer<proto::HelloReply> {
-        if self.ended.is_cancelled() || self.client.has_ended() {
-            return Err(Status::unavailable("this process is about to end"));
+        if self.client.has_ended() {
+            return Err(Status::unavailable("this process has ended"));
         }
         Ok(Response::new(proto::HelloReply {
             nonce: Bytes::copy_from_slice(&self.nonce),
             is_owner: self.here().is_ok(),
+            is_ending: self.ended.is_cancelled(),
         }))
     }
 
@@ -111,10 +117,11 @@ impl Metadata for MetadataServer {
         let Owner::Ready { term, .. } = client.owner() else {
             return Err(Status::unavailable("the owner of the metadata is gone"));
         };
-        let presence = Presence {
-            client: client.clone(),
-            nonce: caller(request.metadata()),
-        };
+        let presence = Presence::new(
+            client.clone(),
+            Arc::clone(&self.connected),
+            caller(request.metadata()),
+        );
         let commits = Commits {
             lane: client.lane(),
             term,
@@ -299,16 +306,55 @@ fn caller(metadata: &MetadataMap) -> [u8; 16] {
     nonce.unwrap_or_default().to_be_bytes()
 }
 
-/// Tells the sequencer when the connection of a process ends, in whatever way.
+/// How many connections each process has: one that connects anew may be noticed before the end of the
+/// connection that broke.
+#[derive(Debug, Default)]
+struct Connected(Mutex<BTreeMap<[u8; 16], usize>>);
+
+impl Connected {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<[u8; 16], usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, nonce: [u8; 16]) {
+        *self.lock().entry(nonce).or_default() += 1;
+    }
+
+    /// Whether it was the last one.
+    fn remove(&self, nonce: [u8; 16]) -> bool {
+        let mut connected = self.lock();
+        if let Some(count @ 2..) = connected.get_mut(&nonce) {
+            *count -= 1;
+            return false;
+        }
+        connected.remove(&nonce).is_some()
+    }
+}
+
+/// Tells the sequencer when the last connection of a process ends, in whatever way.
 #[derive(Debug)]
 struct Presence {
     client: Client,
+    connected: Arc<Connected>,
     nonce: [u8; 16],
+}
+
+impl Presence {
+    fn new(client: Client, connected: Arc<Connected>, nonce: [u8; 16]) -> Self {
+        connected.add(nonce);
+        Self {
+            client,
+            connected,
+            nonce,
+        }
+    }
 }
 
 impl Drop for Presence {
     fn drop(&mut self) {
-        self.client.disconnected(self.nonce, false);
+        if self.connected.remove(self.nonce) {
+            self.client.disconnected(self.nonce, false);
+        }
     }
 }
 

@@ -95,9 +95,10 @@ impl Leases {
 
     /// A process cannot be heard until it connects again, or has ended.
     pub(super) fn disconnected(&mut self, nonce: [u8; 16], has_ended: bool, now: Duration) {
+        let patience = if has_ended { Duration::ZERO } else { BROKEN };
         for lease in self.0.values_mut().filter(|lease| lease.nonce == nonce) {
             if let Some(silent_at) = &mut lease.silent_at {
-                *silent_at = (*silent_at).min(now + BROKEN);
+                *silent_at = (*silent_at).min(now + patience);
             }
             if has_ended {
                 lease.lapses_at = now;
@@ -109,6 +110,17 @@ impl Leases {
     pub(super) fn next(&self) -> Option<Duration> {
         let next = |lease: &Lease| lease.silent_at.unwrap_or(lease.lapses_at);
         self.0.values().map(next).min()
+    }
+
+    /// Nobody could be heard for a while that ends `now`, and for which the sequencer was `late`: all get
+    /// as much longer, and time to be heard.
+    pub(super) fn deaf(&mut self, late: Duration, now: Duration) {
+        for lease in self.0.values_mut() {
+            if let Some(silent_at) = &mut lease.silent_at {
+                *silent_at = (*silent_at + late).max(now + BEAT);
+            }
+            lease.lapses_at += late;
+        }
     }
 
     /// Processes to take off the list; leases that have lapsed are dropped.
@@ -175,6 +187,30 @@ mod tests {
         assert_eq!(leases.silent(at(500)), [1]);
         assert_eq!(leases.silent(at(2299)), Vec::<u32>::new());
         assert_eq!(leases.silent(at(2300)), [2]);
+    }
+
+    #[test]
+    fn a_process_that_has_ended_is_waited_for_no_longer() {
+        let mut leases = Leases::of(&processes(&[1, 2]), None, at(0));
+        assert!(leases.beat(2, 7, at(50)));
+        leases.disconnected([1; 16], true, at(100));
+        assert_eq!(leases.next(), Some(at(100)));
+        assert_eq!(leases.silent(at(100)), [1]);
+        assert_eq!(leases.silent(at(100)), Vec::<u32>::new());
+        assert!(leases.have_passed(7));
+    }
+
+    #[test]
+    fn who_could_not_be_heard_is_not_silent() {
+        let mut leases = Leases::default();
+        leases.registered(&processes(&[1, 2]), at(0));
+        assert_eq!(leases.next(), Some(at(2000)));
+        leases.deaf(at(10_000) - at(2000), at(10_000));
+        assert_eq!(leases.silent(at(10_000)), Vec::<u32>::new());
+        assert!(leases.beat(1, 0, at(10_100)));
+        assert_eq!(leases.next(), Some(at(10_500)));
+        assert_eq!(leases.silent(at(10_500)), [2]);
+        assert!(!leases.have_passed(1));
     }
 
     #[test]

@@ -12,6 +12,9 @@ use crate::state::Command;
 
 /// How far the timer is set when there is no lease; any lease sets it anew.
 const NEVER: Duration = Duration::from_secs(24 * 60 * 60);
+/// So late after a lease ended nothing was heard in between: the process stood still, or the engine did and
+/// no calls were taken.
+const DEAF: Duration = Duration::from_millis(100);
 
 impl Sequencer {
     pub(super) fn presence(&mut self, presence: Presence) {
@@ -46,7 +49,13 @@ impl Sequencer {
 
     /// Some lease may have ended: forgets the process it was of.
     pub(super) fn look_at_leases(&mut self) {
-        let silent = self.leases.silent(self.proof.now());
+        let now = self.proof.now();
+        let due = self.leases.next().unwrap_or(now);
+        let late = now.saturating_sub(due);
+        if late >= DEAF {
+            self.leases.deaf(late, now);
+        }
+        let silent = self.leases.silent(now);
         if !silent.is_empty() {
             tracing::info!(incarnations = ?silent, "processes are silent; clients are no longer sent to them");
             let command = Command::ForgetProcesses(silent);
@@ -69,9 +78,9 @@ impl Sequencer {
 
     fn answer_passing(&mut self) {
         let leases = &self.leases;
-        let passed = self
-            .passing
-            .extract_if(.., |(revision, _)| leases.have_passed(*revision));
+        let passed = self.passing.extract_if(.., |(revision, answer)| {
+            answer.is_closed() || leases.have_passed(*revision)
+        });
         for (_, answer) in passed {
             drop(answer.send(Ok(())));
         }

@@ -20,6 +20,11 @@ const LOOK_FIRST: Duration = Duration::from_millis(20);
 const LOOK_LAST: Duration = Duration::from_secs(1);
 /// How long a claimant may take until it owns the sequencer; then the next one tries.
 const CLAIMANT_PATIENCE: Duration = Duration::from_secs(10);
+/// How long an owner that lets go may take until it has left its mark.
+const ENDING_PATIENCE: Duration = Duration::from_secs(1);
+
+/// What is known of the owner before, and its nonce if it surely serves nobody any more.
+type Before = (Predecessor, Option<[u8; 16]>);
 
 /// Looks for the owner on behalf of one process.
 pub(super) struct Seeker {
@@ -32,8 +37,12 @@ pub(super) struct Seeker {
     lock: Option<FolderLock>,
     /// Whether the store was seen to refuse what it must refuse.
     is_store_checked: bool,
-    /// A claim whose owner is there but not ready, and since when.
-    claimant: Option<(u64, Instant)>,
+    /// A claimant, by its nonce, that is there but does not own the sequencer, and since when. It may claim
+    /// one epoch after the other in vain.
+    claimant: Option<([u8; 16], Instant)>,
+    /// What was known of the owner before when this process claimed, until it has become the owner: a second
+    /// claim must not take its first for a predecessor that is gone.
+    unfinished: Option<Before>,
 }
 
 /// What a look found.
@@ -62,6 +71,7 @@ impl Seeker {
             lock: None,
             is_store_checked: false,
             claimant: None,
+            unfinished: None,
         }
     }
 
@@ -130,8 +140,11 @@ impl Seeker {
         let before = match &newest {
             None => (Predecessor::Gone, None),
             Some((claim, true)) => (Predecessor::Gone, Some(claim.owner.nonce)),
-            // What was this process's has stopped answering.
-            Some((claim, false)) if claim.owner == self.config.owner => (Predecessor::Gone, None),
+            // What this process owned it has let go of; what it only claimed says nothing of others.
+            Some((claim, false)) if claim.owner == self.config.owner => {
+                self.claimant = None;
+                self.unfinished.unwrap_or((Predecessor::Gone, None))
+            }
             Some((claim, false)) => {
                 // A lock that was free says that its owner is gone, and saves the question.
                 if self.has_taken_lock()? {
@@ -143,8 +156,15 @@ impl Seeker {
                             let follower = Standing::Follower(connection);
                             return Ok(Look::Found(follower));
                         }
-                        Knock::NotOwner if !self.is_overdue(claim) => return Ok(Look::Nobody),
-                        Knock::NotOwner | Knock::Silent => (Predecessor::Silent, None),
+                        Knock::NotOwner if !self.is_overdue(claim, CLAIMANT_PATIENCE) => {
+                            return Ok(Look::Nobody);
+                        }
+                        Knock::Ending if !self.is_overdue(claim, ENDING_PATIENCE) => {
+                            return Ok(Look::Nobody);
+                        }
+                        Knock::NotOwner | Knock::Ending | Knock::Silent => {
+                            (Predecessor::Silent, None)
+                        }
                         Knock::Refused => (Predecessor::Silent, Some(claim.owner.nonce)),
                     }
                 }
@@ -160,10 +180,15 @@ impl Seeker {
     async fn claim(
         &mut self,
         newest: Option<&Claim>,
-        epoch: u64,
-        before: (Predecessor, Option<[u8; 16]>),
+        mut epoch: u64,
+        before: Before,
     ) -> Result<Look, StartError> {
         let ServiceConfig { store, owner, .. } = &self.config;
+        if newest.is_some_and(|claim| claim.engine_epoch > epoch) {
+            // Others may have acquired the engine and claimed since its epoch was read.
+            epoch = self.engine.epoch().await?;
+        }
+        self.unfinished = Some(before);
         let claimed = Ownership::claim(store, self.lineage, owner.clone(), newest, epoch).await?;
         let Some(ownership) = claimed else {
             return Ok(Look::Outrun);
@@ -174,6 +199,7 @@ impl Seeker {
         }
         let (state, steady) = (self.config.state.clone(), &self.config.steady);
         let owned = Owned::acquire(ownership, &self.engine, state, steady, epoch, before).await?;
+        self.unfinished = None;
         Ok(Look::Found(Standing::Owner(Box::new(owned))))
     }
 
@@ -203,11 +229,11 @@ impl Seeker {
     }
 
     /// Whether the owner of a claim, which is there, has had its time to become ready.
-    fn is_overdue(&mut self, claim: &Claim) -> bool {
+    fn is_overdue(&mut self, claim: &Claim, patience: Duration) -> bool {
         match self.claimant {
-            Some((epoch, since)) if epoch == claim.epoch => since.elapsed() > CLAIMANT_PATIENCE,
+            Some((nonce, since)) if nonce == claim.owner.nonce => since.elapsed() > patience,
             Some(_) | None => {
-                self.claimant = Some((claim.epoch, Instant::now()));
+                self.claimant = Some((claim.owner.nonce, Instant::now()));
                 false
             }
         }

@@ -5,9 +5,12 @@ use crate::api::{BatchResult, CommitError, CommitReply, RequestError, WatchEvent
 use crate::client;
 use crate::engine::memory::Faults;
 use crate::sequencer::proof;
-use crate::testing::{World, commit, idempotent_commit, new_topic, partition, topic_id};
+use crate::testing::{
+    World, commit, idempotent_commit, new_process, new_topic, partition, topic_id,
+};
 
 mod faults;
+mod takeover;
 
 fn offsets(reply: &CommitReply) -> Vec<i64> {
     let offset = |result: &BatchResult| match result {
@@ -40,9 +43,18 @@ async fn with_topic(world: &World, process: u8) -> (Service, u32) {
         client.create_topic(new_topic(1, 4)).await
     })
     .await;
-    let registration =
-        until_answered(&client, |client| async move { client.register().await }).await;
-    (service, registration.incarnation)
+    let registration = until_answered(&client, |client| async move {
+        client.register(new_process(process)).await
+    })
+    .await;
+    let incarnation = registration.incarnation;
+    // It sends no beats, and shall not be forgotten in the middle of a test.
+    until_answered(
+        &client,
+        |client| async move { client.leave(incarnation).await },
+    )
+    .await;
+    (service, incarnation)
 }
 
 #[tokio::test(start_paused = true)]
@@ -129,7 +141,7 @@ async fn nothing_leaves_before_it_is_durable() {
     let world = World::calm();
     let (service, incarnation) = with_topic(&world, 1).await;
     let client = service.client();
-    let (_, mut watch) = client.subscribe().await.unwrap();
+    let mut watch = client.subscribe(None).await.unwrap().stream;
     let before = world.engine.rows();
     world.engine.set_faults(Faults {
         latency: Duration::from_secs(5)..Duration::from_secs(6),
@@ -145,7 +157,7 @@ async fn nothing_leaves_before_it_is_durable() {
     });
     let mut subscribed = Box::pin(async {
         tokio::time::sleep(Duration::from_secs(2)).await;
-        client.subscribe().await
+        client.subscribe(None).await
     });
     tokio::select! {
         biased;
@@ -166,71 +178,10 @@ async fn nothing_leaves_before_it_is_durable() {
         "{seen:?}"
     );
     assert_eq!(read.unwrap()[0].unwrap().high_watermark, 1);
-    let (snapshot, _) = subscribed.unwrap();
+    let snapshot = subscribed.unwrap().snapshot.unwrap();
     assert_eq!(
         (snapshot.revision, snapshot.bounds[0][0].high_watermark),
         (revision, 1)
-    );
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_second_owner_ends_the_first() {
-    let world = World::calm();
-    let (first, incarnation) = with_topic(&world, 1).await;
-    let client = first.client();
-    let in_term = client
-        .commit(commit(incarnation, 0, &[partition(1, 0)], 1))
-        .await
-        .unwrap();
-    assert_eq!(offsets(&in_term), [0]);
-
-    let started = Instant::now();
-    let second = world.start(3).await.unwrap();
-    assert!(
-        started.elapsed() >= proof::SUCCESSOR_WAITS,
-        "the first may answer reads until its proof is too old"
-    );
-    // The first has not noticed yet, and can do nothing.
-    let lost = client
-        .commit(commit(incarnation, 1, &[partition(1, 0)], 1))
-        .await;
-    assert_eq!(lost, Err(CommitError::Unavailable));
-    let reason = first.stopped().await;
-    assert!(
-        matches!(&reason, StopReason::Overtaken(by) if by.epoch == 2),
-        "{reason:?}"
-    );
-    assert_eq!(client.owner(), client::Owner::Stopped);
-
-    let client = second.client();
-    let bounds = client.bounds(vec![partition(1, 0)]).await.unwrap();
-    assert_eq!(bounds[0].unwrap().high_watermark, 1);
-    let repeated = client
-        .commit(commit(incarnation, 1, &[partition(1, 0)], 1))
-        .await
-        .unwrap();
-    assert_eq!(offsets(&repeated), [1]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_stale_owner_answers_no_reads() {
-    let world = World::calm();
-    let (first, incarnation) = with_topic(&world, 1).await;
-    let stale = first.client();
-    let read = |client: Client| async move { client.bounds(vec![partition(1, 0)]).await };
-    read(stale.clone()).await.unwrap();
-    let second = world.start(3).await.unwrap();
-    second
-        .client()
-        .commit(commit(incarnation, 0, &[partition(1, 0)], 7))
-        .await
-        .unwrap();
-    assert_eq!(read(stale).await, Err(RequestError::Unavailable));
-    assert_eq!(
-        read(second.client()).await.unwrap()[0]
-            .unwrap()
-            .high_watermark,
-        7
     );
 }
 
@@ -325,34 +276,4 @@ async fn producer_states_beyond_memory_are_read_back() {
         ),
         "{reply:?}"
     );
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_keeps_a_process_from_starting_is_named() {
-    let world = World::calm();
-    let _living = world.start(2).await.unwrap();
-    let refused = world.start(3).await.unwrap_err();
-    assert!(
-        matches!(refused, StartError::Claim(ClaimError::OwnerAlive(_))),
-        "{refused}"
-    );
-
-    let folder = tempfile::tempdir().unwrap();
-    let in_folder = |process| ServiceConfig {
-        exclusion: Exclusion::Folder(folder.path().to_owned()),
-        ..World::calm().config(process)
-    };
-    let tasks = Tasks::new();
-    let first = Service::start(in_folder(1), &tasks).await.unwrap();
-    let refused = Service::start(in_folder(3), &tasks).await.unwrap_err();
-    assert!(
-        matches!(refused, StartError::Claim(ClaimError::InUse(_))),
-        "{refused}"
-    );
-    first.kill();
-    first.stopped().await;
-    // The lock went with the task; the killed owner is surely gone and not waited for.
-    let started = Instant::now();
-    Service::start(in_folder(3), &tasks).await.unwrap();
-    assert!(started.elapsed() < proof::SUCCESSOR_WAITS);
 }

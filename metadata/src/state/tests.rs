@@ -4,6 +4,7 @@ mod commits;
 mod fixtures;
 mod idempotence;
 mod model;
+mod processes;
 mod recovery;
 mod rows;
 mod topics;

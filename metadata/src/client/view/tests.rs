@@ -4,7 +4,7 @@ use tokio::time::timeout;
 use super::*;
 use crate::engine::memory::Faults;
 use crate::service::Service;
-use crate::testing::{World, calm, commit, new_topic, partition, topic_id};
+use crate::testing::{World, calm, commit, new_process, new_topic, partition, topic_id};
 
 /// A service with one topic of four partitions, a registered process, and a view of it.
 struct Scene {
@@ -24,7 +24,9 @@ impl Scene {
         let token = CancellationToken::new();
         let view = View::start(client.clone(), &world.tasks, token.clone());
         client.create_topic(new_topic(1, 4)).await.unwrap();
-        let incarnation = client.register().await.unwrap().incarnation;
+        let incarnation = client.register(new_process(1)).await.unwrap().incarnation;
+        // It sends no beats, and shall not be forgotten in the middle of a test.
+        client.leave(incarnation).await.unwrap();
         Self {
             world,
             service,
@@ -187,7 +189,7 @@ async fn waiting_consumers_reach_the_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lost_owner_costs_the_tail_and_nothing_else() {
+async fn a_lost_owner_costs_nothing_when_nothing_was_missed() {
     let mut scene = Scene::new().await;
     let one = partition(1, 0);
     let revision = scene.commit(&[one], 10).await;
@@ -197,25 +199,53 @@ async fn a_lost_owner_costs_the_tail_and_nothing_else() {
         lost_batch: 1.0,
         ..calm()
     });
-    assert!(scene.service.client().register().await.is_err());
+    let lost = commit(scene.incarnation, 77, &[one], 1);
+    assert!(scene.service.client().commit(lost).await.is_err());
     assert_eq!(scene.view.bounds(one).unwrap().high_watermark, 10);
+    scene.world.engine.set_faults(calm());
+    let revision = scene.commit(&[one], 5).await;
+    scene.view.wait_revision(revision).await;
+    timeout(Duration::from_secs(1), waiter.changed())
+        .await
+        .unwrap();
+    assert_eq!(scene.view.bounds(one).unwrap().high_watermark, 15);
+    assert!(matches!(scene.view.tail(one, 9, 1000), Tail::Extents(it, _) if it.len() == 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_owner_costs_the_tail_when_something_was_missed() {
+    let mut scene = Scene::new().await;
+    let one = partition(1, 0);
+    let revision = scene.commit(&[one], 10).await;
+    scene.view.wait_revision(revision).await;
+    let mut waiter = scene.view.waiter(&[one]);
+    scene.world.engine.set_faults(Faults {
+        lost_reply: 1.0,
+        ..calm()
+    });
+    let unanswered = commit(scene.incarnation, 77, &[one], 1);
+    assert!(scene.service.client().commit(unanswered).await.is_err());
     scene.world.engine.set_faults(calm());
     timeout(Duration::from_secs(60), waiter.changed())
         .await
         .unwrap();
+    assert_eq!(scene.view.bounds(one).unwrap().high_watermark, 11);
     let revision = scene.commit(&[one], 5).await;
     scene.view.wait_revision(revision).await;
-    assert_eq!(scene.view.bounds(one).unwrap().high_watermark, 15);
+    assert_eq!(scene.view.bounds(one).unwrap().high_watermark, 16);
     assert!(matches!(scene.view.tail(one, 9, 1000), Tail::Older(_)));
-    assert!(matches!(scene.view.tail(one, 10, 1000), Tail::Extents(it, _) if it.len() == 1));
+    assert!(matches!(scene.view.tail(one, 11, 1000), Tail::Extents(it, _) if it.len() == 1));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_subscriber_that_falls_behind_starts_anew() {
     let mut scene = Scene::new().await;
     let client = scene.service.client();
-    let (before, mut slow) = client.subscribe().await.unwrap();
-    let (_, mut quick) = client.subscribe().await.unwrap();
+    let Subscription {
+        snapshot: before,
+        stream: mut slow,
+    } = client.subscribe(None).await.unwrap();
+    let mut quick = client.subscribe(None).await.unwrap().stream;
     let mut last = 0;
     for _ in 0..1100 {
         last = scene.commit(&[partition(1, 0)], 1).await;
@@ -223,7 +253,8 @@ async fn a_subscriber_that_falls_behind_starts_anew() {
         assert_eq!(batch.revision, last);
     }
     assert!(slow.next().await.is_err());
-    let (after, _) = client.subscribe().await.unwrap();
+    let after = client.subscribe(None).await.unwrap().snapshot.unwrap();
+    let before = before.unwrap();
     assert!(before.revision < last && after.revision == last);
     assert_eq!(after.bounds[0][0].high_watermark, 1100);
 }
@@ -250,6 +281,7 @@ async fn ends_when_told() {
     ));
     let ended = timeout(Duration::from_secs(1), scene.world.tasks.ended()).await;
     assert!(ended.is_err(), "the view stays, and waits to be told");
+    scene.world.served.cancel();
     scene.token.cancel();
     timeout(Duration::from_secs(1), scene.world.tasks.ended())
         .await

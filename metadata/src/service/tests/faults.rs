@@ -72,7 +72,7 @@ async fn a_lost_engine_is_recovered_and_nothing_is_doubled() {
         let mut lane = client.lane();
         let found = commit_all(&client, &mut lane, incarnation, 60).await;
         assert_eq!(found, (0..60).collect::<Vec<_>>(), "seed {seed}");
-        let client::Owner::Ready { term } = client.owner() else {
+        let client::Owner::Ready { term, .. } = client.owner() else {
             panic!("no owner");
         };
         terms.insert(term);
@@ -86,6 +86,7 @@ async fn a_killed_owner_is_replaced_at_any_moment() {
         let world = World::new(seed, calm());
         let (mut service, incarnation) = with_topic(&world, 1).await;
         let mut acknowledged = Vec::new();
+        let mut alive = 1;
         for process in [3, 5, 7, 9] {
             let client = service.client();
             let mut lane = client.lane();
@@ -98,7 +99,8 @@ async fn a_killed_owner_is_replaced_at_any_moment() {
                 );
             }
             tokio::time::sleep(Duration::from_millis(7 + seed)).await;
-            service.kill();
+            world.kill(alive, &service);
+            alive = process;
             for reply in under_way {
                 if let Ok(reply) = reply.await {
                     acknowledged.extend(offsets(&reply));

@@ -344,7 +344,7 @@ fn time_never_falls_and_its_steps_are_bounded() {
     let mut cluster = Cluster::new(config);
     let mut now = |ms| {
         cluster.now_ms = ms;
-        cluster.run(Command::Register);
+        cluster.run(Command::AllocateProducerIds);
         cluster.crash();
         cluster.state.now_ms()
     };

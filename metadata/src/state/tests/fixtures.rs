@@ -12,6 +12,7 @@ use crate::api::{
     PartitionBounds, WatchEvent,
 };
 use crate::state::{Command, DamagedState, Reply, RowKey, State, StateConfig, WriteSet};
+use crate::testing::new_process;
 
 pub(super) const DAY_MS: TimestampMs = 24 * 60 * 60 * 1000;
 pub(super) const START_MS: TimestampMs = 1_800_000_000_000;
@@ -63,7 +64,7 @@ impl Cluster {
     /// A cluster with one registered process.
     pub(super) fn registered(config: StateConfig) -> Self {
         let mut cluster = Self::new(config);
-        cluster.run(Command::Register);
+        cluster.run(Command::Register(new_process(0)));
         cluster
     }
 

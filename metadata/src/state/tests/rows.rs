@@ -5,7 +5,7 @@ use floe_storage::segment::SegmentId;
 use proptest::prelude::*;
 
 use super::fixtures::{START_MS, at, topic_id};
-use crate::api::BatchRejection;
+use crate::api::{BatchRejection, BrokerAddress, NewProcess};
 use crate::state::RowKey;
 use crate::state::codec::{Reader, RowError, put_i64, put_u64};
 use crate::state::commit::reply_of;
@@ -16,7 +16,8 @@ use crate::state::rows::head::{self, Head};
 use crate::state::rows::segment::{
     BatchRow, CommitFacts, ExtentRow, Outcome, ProducerRow, SegmentReader, SegmentWriter,
 };
-use crate::state::rows::{producer, topic};
+use crate::state::rows::{process, producer, topic};
+use crate::testing::new_process;
 
 type Extents = Vec<(ExtentRow, Vec<BatchRow>)>;
 
@@ -181,11 +182,29 @@ fn rows_of_version_1_are_these_bytes() {
             ..Counters::default()
         }
         .encode(),
-        "01050000000001010000000000ffffffffffffffff7f",
+        "0105000000000101000000000000ffffffffffffffff7f",
     );
     let mut blocks = IdBlocks::default();
     blocks.issue(0, START_MS, 0);
     blocks.issue(1000, START_MS + 3_600_000, 0);
+    golden(
+        "key of a process",
+        RowKey::process(258).as_bytes(),
+        "0800000102",
+    );
+    let told = NewProcess {
+        zone: Some("z".to_owned()),
+        attempt: 300,
+        ..new_process(7)
+    };
+    golden(
+        "process",
+        &process::encode(&told),
+        concat!(
+            "0107070707070707070707070707070707ac020d31302e302e302e373a39303930",
+            "01017a0101046d61696e0e0831302e302e302e378447"
+        ),
+    );
     golden(
         "id blocks",
         &blocks.encode(),
@@ -269,10 +288,37 @@ fn extents() -> impl Strategy<Value = Extents> {
     prop::collection::vec(extent, 0..6)
 }
 
+fn told() -> impl Strategy<Value = NewProcess> {
+    let broker = (".{0,8}", any::<i32>(), ".{0,8}", any::<u16>()).prop_map(
+        |(listener, node_id, host, port)| BrokerAddress {
+            listener,
+            node_id,
+            host,
+            port,
+        },
+    );
+    (
+        any::<([u8; 16], u32, u32)>(),
+        (".{0,8}", prop::option::of(".{0,8}")),
+        prop::collection::vec(broker, 0..4),
+    )
+        .prop_map(
+            |((nonce, attempt, feature_level), (internal, zone), brokers)| NewProcess {
+                nonce,
+                attempt,
+                internal,
+                zone,
+                brokers,
+                feature_level,
+            },
+        )
+}
+
 /// Reads bytes as every kind of row; only the absence of panics counts.
 fn read_as_everything(bytes: &[u8]) {
     drop(Counters::decode(bytes));
     drop(IdBlocks::decode(bytes));
+    drop(process::decode(bytes));
     drop(topic::decode(topic_id(1), bytes));
     assert_ne!(topic::decode_deleted(bytes), Err(RowError::MalformedKey));
     drop(head::decode(bytes));
@@ -319,6 +365,11 @@ proptest! {
         prop_assert_eq!(reader.u64(), Ok(unsigned));
         prop_assert_eq!(reader.i64(), Ok(signed));
         prop_assert_eq!(reader.finish(), Ok(()));
+    }
+
+    #[test]
+    fn process_rows_round_trip(told in told()) {
+        prop_assert_eq!(process::decode(&process::encode(&told)), Ok(told));
     }
 
     #[test]

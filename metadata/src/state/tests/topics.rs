@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::fixtures::{Cluster, START_MS, Short, at, new_topic, plain, roomy, tiny, topic_id};
 use crate::api::{BatchRejection, ProducerIdBlock, Registration, RequestError, WatchEvent};
 use crate::state::{Command, Reply};
+use crate::testing::new_process;
 
 fn topic_reply(reply: Reply) -> Result<(String, i32), RequestError> {
     let Reply::Topic(result) = reply else {
@@ -175,25 +176,13 @@ fn registrations_and_producer_ids_are_never_given_twice() {
         })
     };
     let ids = |range| Reply::ProducerIds(ProducerIdBlock(range));
-    assert_eq!(cluster.run(Command::Register), registered(1));
-    assert_eq!(cluster.run(Command::Register), registered(2));
+    let register = |byte| Command::Register(new_process(byte));
+    assert_eq!(cluster.run(register(1)), registered(1));
+    assert_eq!(cluster.run(register(2)), registered(2));
     assert_eq!(cluster.run(Command::AllocateProducerIds), ids(0..1000));
     cluster.crash();
-    assert_eq!(cluster.run(Command::Register), registered(3));
+    assert_eq!(cluster.run(register(3)), registered(3));
     assert_eq!(cluster.run(Command::AllocateProducerIds), ids(1000..2000));
-}
-
-#[test]
-fn the_leader_epoch_rises_once_per_request() {
-    let mut cluster = Cluster::new(tiny());
-    let raise = |above| Command::RaiseLeaderEpoch { above };
-    cluster.run_open(raise(0));
-    assert_eq!(cluster.seal(), [WatchEvent::LeaderEpochRaised(1)]);
-    cluster.run_open(raise(0));
-    assert_eq!(cluster.seal(), []);
-    cluster.crash();
-    assert_eq!(cluster.run(raise(1)), Reply::LeaderEpoch(2));
-    assert_eq!(cluster.state.leader_epoch(), 2);
 }
 
 #[test]

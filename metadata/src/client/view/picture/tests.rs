@@ -1,7 +1,7 @@
 use floe_storage::segment::SegmentId;
 
 use super::*;
-use crate::testing::{partition, topic_id};
+use crate::testing::{new_process, partition, topic_id};
 
 fn topic(byte: u8, partition_count: i32) -> Arc<Topic> {
     Arc::new(Topic {
@@ -12,6 +12,13 @@ fn topic(byte: u8, partition_count: i32) -> Arc<Topic> {
         configs: Arc::default(),
         created_ms: 0,
     })
+}
+
+fn process(byte: u8) -> Process {
+    Process {
+        incarnation: u32::from(byte),
+        told: new_process(byte),
+    }
 }
 
 fn extent(base_offset: i64, end_offset: i64) -> Extent {
@@ -162,13 +169,24 @@ fn a_snapshot_replaces_everything() {
         topics: vec![topic(1, 2), topic(2, 1)],
         bounds: vec![vec![bounds(15), bounds(0)], vec![bounds(7)]],
         leader_epoch: 4,
+        processes: [process(3)].into(),
     });
+    assert_eq!(*picture.processes(), [process(3)]);
     assert_eq!(picture.leader_epoch(), 4);
     assert_eq!(picture.bounds(partition(2, 0)), Some(bounds(7)));
     assert_eq!(picture.tail(partition(1, 0), 5, 1), Tail::Older(bounds(15)));
     picture.apply(&committed(&[(partition(1, 0), extent(15, 20))]));
     assert!(matches!(picture.tail(partition(1, 0), 15, 1), Tail::Extents(it, _) if it.len() == 1));
     assert_eq!(picture.resident.len(), 1);
+}
+
+#[test]
+fn the_processes_are_those_that_were_told_last() {
+    let mut picture = with_topic(100);
+    for processes in [vec![process(1), process(2)], vec![process(2)], Vec::new()] {
+        picture.apply(&WatchEvent::ProcessesChanged(processes.clone().into()));
+        assert_eq!(*picture.processes(), *processes);
+    }
 }
 
 #[test]
@@ -181,6 +199,7 @@ fn a_snapshot_cannot_take_records_back() {
         topics: vec![topic(1, 1)],
         bounds: vec![vec![PartitionBounds::default()]],
         leader_epoch: 0,
+        processes: Arc::default(),
     });
 }
 

@@ -9,11 +9,12 @@ use floe_protocol::types::{Offset, TimestampMs, TopicId, TopicPartition};
 use floe_storage::segment::{IndexBatch, SegmentId};
 
 use crate::api::{
-    BatchRejection, BatchResult, CommitError, CommitRequest, NewTopic, PartitionBounds,
-    ProducerIdBlock, Registration, RequestError,
+    BatchRejection, BatchResult, BrokerAddress, CommitError, CommitRequest, NewProcess, NewTopic,
+    PartitionBounds, Process, ProducerIdBlock, Registration, RequestError,
 };
 use crate::state::Command;
 use crate::state::tests::fixtures::DAY_MS;
+use crate::testing::new_process;
 
 /// Replies without what the model does not keep.
 #[derive(Clone, PartialEq, Debug)]
@@ -23,6 +24,7 @@ pub(super) enum Answer {
     Deleted(Result<(), RequestError>),
     LogStarts(Vec<Option<PartitionBounds>>),
     Registered(Registration),
+    Forgotten,
     Epochs(u32, u32),
     Ids(ProducerIdBlock),
 }
@@ -73,7 +75,11 @@ pub(super) struct Model {
     deleted: BTreeSet<TopicId>,
     producers: BTreeMap<(i64, TopicPartition), Producer>,
     commits: Vec<(CommitRequest, Result<Vec<BatchResult>, CommitError>)>,
+    /// Incarnations given so far.
     registered: u32,
+    /// Those that are there, in the order they came.
+    processes: Vec<Process>,
+    leader_epoch: i32,
     write_epoch: u32,
     lowest: u32,
     /// When each block of ids was handed out.
@@ -89,6 +95,11 @@ impl Default for Model {
             producers: BTreeMap::new(),
             commits: Vec::new(),
             registered: 1,
+            processes: vec![Process {
+                incarnation: 1,
+                told: new_process(0),
+            }],
+            leader_epoch: 1,
             write_epoch: 1,
             lowest: 1,
             blocks: Vec::new(),
@@ -127,13 +138,20 @@ impl Model {
 
     pub(super) fn apply(&mut self, now_ms: TimestampMs, command: Command) -> Answer {
         match command {
-            Command::Register => {
-                self.registered += 1;
+            Command::Register(new) => {
+                let incarnation = self.register(new);
                 let write_epoch = self.write_epoch;
                 Answer::Registered(Registration {
-                    incarnation: self.registered,
+                    incarnation,
                     write_epoch,
                 })
+            }
+            Command::ForgetProcesses(gone) => {
+                let before = self.brokers();
+                self.processes
+                    .retain(|process| !gone.contains(&process.incarnation));
+                self.follow_brokers(&before);
+                Answer::Forgotten
             }
             Command::RaiseWriteEpoch { .. } => {
                 self.write_epoch += 1;
@@ -143,7 +161,6 @@ impl Model {
                 self.lowest = to.min(self.write_epoch);
                 Answer::Epochs(self.write_epoch, self.lowest)
             }
-            Command::RaiseLeaderEpoch { .. } => unreachable!("not drafted"),
             Command::AllocateProducerIds => {
                 self.blocks.push(now_ms);
                 let end = 1000 * i64::try_from(self.blocks.len()).unwrap();
@@ -165,6 +182,37 @@ impl Model {
                 Answer::LogStarts(moves.iter().map(|(at, _)| self.bounds(*at)).collect())
             }
             Command::Commit(request) => Answer::Committed(self.commit(now_ms, request)),
+        }
+    }
+
+    fn register(&mut self, new: NewProcess) -> u32 {
+        let same = |known: &&Process| known.told.nonce == new.nonce;
+        if let Some(known) = self.processes.iter().find(same)
+            && known.told.attempt >= new.attempt
+        {
+            return known.incarnation;
+        }
+        let before = self.brokers();
+        self.processes
+            .retain(|known| known.told.nonce != new.nonce && known.told.internal != new.internal);
+        self.registered += 1;
+        self.processes.push(Process {
+            incarnation: self.registered,
+            told: new,
+        });
+        self.follow_brokers(&before);
+        self.registered
+    }
+
+    /// What clients may be told.
+    fn brokers(&self) -> BTreeSet<BrokerAddress> {
+        let brokers = |process: &Process| process.told.brokers.clone();
+        self.processes.iter().flat_map(brokers).collect()
+    }
+
+    fn follow_brokers(&mut self, before: &BTreeSet<BrokerAddress>) {
+        if self.brokers() != *before {
+            self.leader_epoch += 1;
         }
     }
 

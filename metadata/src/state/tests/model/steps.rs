@@ -15,7 +15,15 @@ pub(super) enum Step {
 
 #[derive(Clone, Debug)]
 pub(super) enum Draft {
-    Register,
+    /// A process by its nonce, which may have moved or restarted at the address of another.
+    Register {
+        process: u8,
+        attempt: u32,
+        address: u8,
+        brokers: u8,
+    },
+    /// Incarnations, counted back from the last.
+    Forget(Vec<u32>),
     RaiseWriteEpoch,
     RaiseLowestAccepted,
     AllocateProducerIds,
@@ -119,7 +127,15 @@ fn draft() -> impl Strategy<Value = Draft> {
         4 => (topic(), 0..4, -2_i64..20).prop_map(|(topic, partition, by)| {
             Draft::MoveLogStart { topic, partition, by }
         }),
-        1 => Just(Draft::Register),
+        3 => (0_u8..4, 0_u32..3, 0_u8..4, 0_u8..3).prop_map(
+            |(process, attempt, address, brokers)| Draft::Register {
+                process,
+                attempt,
+                address,
+                brokers,
+            }
+        ),
+        1 => prop::collection::vec(0_u32..4, 0..3).prop_map(Draft::Forget),
         1 => Just(Draft::RaiseWriteEpoch),
         1 => Just(Draft::RaiseLowestAccepted),
         2 => Just(Draft::AllocateProducerIds),

@@ -23,12 +23,14 @@ impl Model {
                 lowest_accepted,
             } => Answer::Epochs(present, lowest_accepted),
             Reply::ProducerIds(block) => Answer::Ids(block),
-            Reply::LeaderEpoch(_) => unreachable!("not drafted"),
+            Reply::Forgotten => Answer::Forgotten,
         }
     }
 
-    /// Reads everything that can be read of topics and logs.
+    /// Reads everything that can be read of processes, topics and logs.
     pub(in crate::state::tests::model) fn compare(&self, state: &State) {
+        assert_eq!(*state.processes(), *self.processes);
+        assert_eq!(state.leader_epoch(), self.leader_epoch);
         assert_eq!(state.topics().count(), self.topics.len());
         for (id, topic) in &self.topics {
             assert_eq!(state.topic_by_name(&topic.name).unwrap().id, *id);

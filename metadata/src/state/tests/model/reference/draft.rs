@@ -4,9 +4,11 @@ use floe_protocol::types::{TimestampMs, TopicPartition};
 use floe_storage::segment::{IndexBatch, SegmentId};
 
 use super::{Model, next_sequence};
+use crate::api::NewProcess;
 use crate::state::Command;
 use crate::state::tests::fixtures::{START_MS, idempotent, new_topic, plain, request, topic_id};
 use crate::state::tests::model::steps::{Draft, DraftBatch, DraftSequence};
+use crate::testing::new_process;
 
 impl Model {
     /// Makes a command of a draft.
@@ -16,7 +18,22 @@ impl Model {
         now_ms: TimestampMs,
     ) -> Command {
         match draft {
-            Draft::Register => Command::Register,
+            Draft::Register {
+                process,
+                attempt,
+                address,
+                brokers,
+            } => Command::Register(NewProcess {
+                nonce: [*process; 16],
+                attempt: *attempt,
+                brokers: new_process(*brokers).brokers,
+                ..new_process(*address)
+            }),
+            Draft::Forget(back) => Command::ForgetProcesses(
+                back.iter()
+                    .map(|back| self.registered.saturating_sub(*back))
+                    .collect(),
+            ),
             Draft::RaiseWriteEpoch => Command::RaiseWriteEpoch {
                 above: self.write_epoch,
             },
@@ -46,7 +63,7 @@ impl Model {
             Draft::Repeat(back) if *back < self.commits.len() => {
                 Command::Commit(self.commits[self.commits.len() - 1 - back].0.clone())
             }
-            Draft::Repeat(_) => Command::Register,
+            Draft::Repeat(_) => Command::ForgetProcesses(Vec::new()),
             Draft::Commit(extents) => {
                 let mut made = Vec::new();
                 let mut draft_model = self.clone();

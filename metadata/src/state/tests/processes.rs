@@ -1,0 +1,108 @@
+//! Registrations of processes, and the leader epoch that follows what clients may be told.
+
+use super::fixtures::{Cluster, tiny};
+use crate::api::{NewProcess, Registration, WatchEvent};
+use crate::state::{Command, Reply};
+use crate::testing::new_process;
+
+/// What the watch says, in short.
+#[derive(PartialEq, Debug)]
+enum Said {
+    Epoch(i32),
+    /// The incarnations that are there.
+    Processes(Vec<u32>),
+}
+
+fn said(events: &[WatchEvent]) -> Vec<Said> {
+    let said = |event: &WatchEvent| match event {
+        WatchEvent::LeaderEpochRaised(epoch) => Said::Epoch(*epoch),
+        WatchEvent::ProcessesChanged(all) => {
+            Said::Processes(all.iter().map(|process| process.incarnation).collect())
+        }
+        other => panic!("{other:?}"),
+    };
+    events.iter().map(said).collect()
+}
+
+/// Registers, expects an incarnation and what the watch says; all of it survives a crash.
+#[track_caller]
+fn register(cluster: &mut Cluster, new: NewProcess, incarnation: u32, expected: &[Said]) {
+    let reply = cluster.run_open(Command::Register(new));
+    let registration = Registration {
+        incarnation,
+        write_epoch: 1,
+    };
+    assert_eq!(reply, Reply::Registered(registration));
+    assert_eq!(said(&cluster.seal()), expected);
+    let (processes, hash) = (cluster.state.processes(), cluster.state.hash());
+    cluster.crash();
+    assert_eq!(cluster.state.processes(), processes);
+    assert_eq!(cluster.state.hash(), hash);
+}
+
+#[test]
+fn a_repeated_registration_changes_nothing() {
+    let mut cluster = Cluster::new(tiny());
+    let first = [Said::Epoch(1), Said::Processes(vec![1])];
+    register(&mut cluster, new_process(1), 1, &first);
+    register(&mut cluster, new_process(1), 1, &[]);
+    let both = [Said::Epoch(2), Said::Processes(vec![1, 2])];
+    register(&mut cluster, new_process(2), 2, &both);
+    register(&mut cluster, new_process(1), 1, &[]);
+}
+
+#[test]
+fn a_later_attempt_replaces_the_earlier_and_clients_notice_nothing() {
+    let mut cluster = Cluster::new(tiny());
+    let first = [Said::Epoch(1), Said::Processes(vec![1])];
+    register(&mut cluster, new_process(1), 1, &first);
+    let attempt = |attempt| NewProcess {
+        attempt,
+        ..new_process(1)
+    };
+    register(&mut cluster, attempt(2), 2, &[Said::Processes(vec![2])]);
+    // One that was on its way for long.
+    register(&mut cluster, attempt(1), 2, &[]);
+}
+
+#[test]
+fn who_answers_at_the_address_of_another_replaces_it() {
+    let mut cluster = Cluster::new(tiny());
+    let first = [Said::Epoch(1), Said::Processes(vec![1])];
+    register(&mut cluster, new_process(1), 1, &first);
+    let restarted = NewProcess {
+        nonce: [9; 16],
+        ..new_process(1)
+    };
+    register(&mut cluster, restarted, 2, &[Said::Processes(vec![2])]);
+}
+
+#[test]
+fn a_process_that_clients_are_not_told_of_leaves_the_leader_epoch_alone() {
+    let mut cluster = Cluster::new(tiny());
+    let compactor = NewProcess {
+        brokers: Vec::new(),
+        ..new_process(1)
+    };
+    register(&mut cluster, compactor, 1, &[Said::Processes(vec![1])]);
+    assert_eq!(cluster.state.leader_epoch(), 0);
+}
+
+#[test]
+fn forgotten_processes_are_gone_and_may_come_back() {
+    let mut cluster = Cluster::new(tiny());
+    for byte in 1..=3 {
+        cluster.run(Command::Register(new_process(byte)));
+    }
+    let forget = |cluster: &mut Cluster, gone: &[u32]| {
+        let reply = cluster.run_open(Command::ForgetProcesses(gone.to_vec()));
+        assert_eq!(reply, Reply::Forgotten);
+        said(&cluster.seal())
+    };
+    let left = [Said::Epoch(4), Said::Processes(vec![2])];
+    assert_eq!(forget(&mut cluster, &[1, 3]), left);
+    assert_eq!(forget(&mut cluster, &[1, 3, 77]), [], "they were gone");
+    cluster.crash();
+    let back = [Said::Epoch(5), Said::Processes(vec![2, 4])];
+    register(&mut cluster, new_process(1), 4, &back);
+}
