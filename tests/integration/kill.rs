@@ -10,6 +10,7 @@ use std::time::Duration;
 use floe_tests::checker;
 use floe_tests::client::{self, Recorder, RecordingProducer};
 use floe_tests::components::s3::S3;
+use floe_tests::components::{azurite, gcs};
 use floe_tests::config;
 use floe_tests::sandbox::{Sandbox, Setup};
 use floe_tests::say::say;
@@ -43,6 +44,21 @@ fn on_folder() {
 fn on_s3() {
     let bucket = S3::shared().create_bucket();
     kill_loop("S3", Setup::on_bucket(BINARY, &bucket));
+}
+
+#[test]
+fn on_google_cloud_storage() {
+    if let Some(bucket) = gcs::bucket_or_skip() {
+        let setup = Setup::on_emulated(BINARY, &bucket);
+        kill_loop("Google Cloud Storage", setup);
+    }
+}
+
+#[test]
+fn on_azure() {
+    if let Some(container) = azurite::container_or_skip() {
+        kill_loop("Azure", Setup::on_emulated(BINARY, &container));
+    }
 }
 
 fn kill_loop(store: &str, setup: Setup) {

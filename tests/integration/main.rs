@@ -32,3 +32,4 @@ mod kill;
 mod outage;
 mod produce;
 mod start;
+mod stores;

@@ -8,6 +8,10 @@ use std::path::PathBuf;
 use crate::config;
 use crate::say::say;
 
+pub mod azurite;
+pub mod emulated;
+pub mod gcs;
+mod gcs_front;
 mod keeper;
 pub mod s3;
 mod s3_docker;

@@ -11,9 +11,11 @@ use super::BucketService;
 use super::bucket::{Bucket, Hints, Names, SettingsError};
 use super::http::{Connector, client_options, no_retries};
 
-/// Where an emulator listens, as Google's own libraries take it: `HOST:PORT` or a URL. Requests to it
-/// carry no credentials.
+/// Where an emulator listens, as Google's own libraries take it: `HOST:PORT` or a URL.
 const EMULATOR: &str = "STORAGE_EMULATOR_HOST";
+/// What an emulator is told of who we are. Without a token the client would ask the machine for one,
+/// for uploads even where it is told to send none.
+const EMULATOR_TOKEN: &str = "emulator";
 
 const NAMES: Names = Names {
     all: "GOOGLE_APPLICATION_CREDENTIALS, the other GOOGLE_… variables and the bucket's name",
@@ -43,7 +45,9 @@ fn build(bucket: &str, settings: &BTreeMap<String, String>) -> object_store::Res
         && let Some(host) = settings.get(EMULATOR).cloned().or_else(emulator)
     {
         let url = emulator_url(&host);
-        builder = builder.with_base_url(&url).with_skip_signature(true);
+        builder = builder
+            .with_base_url(&url)
+            .with_bearer_token(EMULATOR_TOKEN);
         endpoint = Some(url);
     }
     let has_keys = has_keys(&builder);
@@ -86,7 +90,6 @@ fn has_keys(builder: &GoogleCloudStorageBuilder) -> bool {
         || is_set(GoogleConfigKey::ServiceAccountKey)
         || is_set(GoogleConfigKey::ApplicationCredentials)
         || is_set(GoogleConfigKey::BearerToken)
-        || builder.get_config_value(&GoogleConfigKey::SkipSignature) == Some(true.to_string())
 }
 
 #[cfg(test)]
