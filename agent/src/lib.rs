@@ -3,6 +3,7 @@
 //! agents in one process.
 
 mod admin;
+pub mod ask;
 pub mod broker;
 pub mod config;
 pub mod connection;

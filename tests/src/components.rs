@@ -9,6 +9,7 @@ use crate::config;
 use crate::say::say;
 
 pub mod azurite;
+pub mod docker;
 pub mod emulated;
 pub mod gcs;
 mod gcs_front;

@@ -5,6 +5,8 @@
 //! | `FLOE_TEST_REQUIRE` | comma-separated components whose absence is a failure instead of a skipped test |
 //! | `FLOE_TEST_S3` | endpoint of a running S3 service, with keys in `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY` |
 //! | `FLOE_TEST_MINIO_IMAGE` | container image of MinIO, default `minio/minio:local`, then `minio/minio:latest` |
+//! | `FLOE_TEST_IMAGE` | container image of Floe, default `floe:local` |
+//! | `FLOE_TEST_HAPROXY_IMAGE` | container image of HAProxy, default `haproxy:local`, then `haproxy:2.8` |
 //! | `FLOE_TEST_BINARY` | the `floe` program to test, default the one cargo built for this run |
 //! | `FLOE_TEST_BOOTSTRAP` | a running broker, Floe or not: the client tests use it instead of starting one |
 //! | `FLOE_TEST_KILL_ROUNDS` | rounds of the kill -9 loop per store, default 3 |
@@ -49,6 +51,19 @@ pub fn minio_images() -> Vec<(String, String)> {
     match variable("FLOE_TEST_MINIO_IMAGE") {
         Some(image) => vec![split(&image)],
         None => vec![split("minio/minio:local"), split("minio/minio:latest")],
+    }
+}
+
+/// Image of Floe that the container tests start.
+pub fn floe_image() -> String {
+    variable("FLOE_TEST_IMAGE").unwrap_or_else(|| "floe:local".to_owned())
+}
+
+/// HAProxy images to look for, in order.
+pub fn haproxy_images() -> Vec<String> {
+    match variable("FLOE_TEST_HAPROXY_IMAGE") {
+        Some(image) => vec![image],
+        None => vec!["haproxy:local".to_owned(), "haproxy:2.8".to_owned()],
     }
 }
 

@@ -64,14 +64,24 @@ pub enum Command {
     /// Run a broker (also what plain `floe` does)
     #[command(after_long_help = AFTER_HELP)]
     Start(Args),
+    /// Ask the broker that runs with these settings whether it is ready: exit code 0 or 1
+    ///
+    /// For health checks of containers, where nothing else is at hand that could ask.
+    Health(Args),
 }
 
 impl CommandLine {
-    /// The flags of `floe start`, or of plain `floe`.
+    /// Whether it asks for the health of a broker that runs, and starts none.
+    #[must_use]
+    pub const fn is_health(&self) -> bool {
+        matches!(self.command, Some(Command::Health(_)))
+    }
+
+    /// The flags of `floe start`, of plain `floe`, or of the broker that is asked for its health.
     #[must_use]
     pub fn into_args(self) -> Args {
         match self.command {
-            Some(Command::Start(args)) => args,
+            Some(Command::Start(args) | Command::Health(args)) => args,
             None => self.args,
         }
     }
