@@ -3,6 +3,7 @@
 //! agents in one process.
 
 mod admin;
+pub mod ask;
 pub mod broker;
 mod brokers;
 pub mod config;

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use clap::error::ErrorKind;
+use floe_agent::ask;
 use floe_agent::config::{Args, CommandLine, Config, Environment, resolve};
 use floe_agent::panics;
 use floe_agent::start::{RunningAgent, start};
@@ -19,14 +20,20 @@ const USE_ERROR: u8 = 2;
 const BLOCKING_THREADS_MAX: usize = 32;
 
 fn main() -> ExitCode {
-    let args = match CommandLine::try_parse() {
-        Ok(line) => line.into_args(),
+    let (is_health, args) = match CommandLine::try_parse() {
+        Ok(line) => (line.is_health(), line.into_args()),
         Err(error) => return explain(&error),
     };
     let (config, log) = match settings(&args) {
         Ok(settings) => settings,
         Err(error) => return fail(&error, USE_ERROR),
     };
+    if is_health {
+        return match ask::readiness(&config.http) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&error, 1),
+        };
+    }
     if let Err(error) = log_to_stderr(&log) {
         return fail(&format!("log level '{log}': {error}"), USE_ERROR);
     }

@@ -100,7 +100,7 @@ pub enum ClaimError {
     },
     /// The store creates what is there.
     #[error(
-        "the store does not honour If-None-Match: * (create only if absent), without which two \
+        "the store does not honour If-None-Match: * (create only if absent) or its like, without which two \
          brokers would overwrite each other: use a store that does, see --store"
     )]
     CreateNotHonoured,

@@ -55,7 +55,7 @@ impl EngineChoice {
     pub const fn embedded(url: &StoreUrl) -> Self {
         Self::Store(match url {
             StoreUrl::Folder(_) => SlateOptions::folder(),
-            StoreUrl::S3 { .. } | StoreUrl::Memory => SlateOptions::bucket(),
+            StoreUrl::Bucket { .. } | StoreUrl::Memory => SlateOptions::bucket(),
         })
     }
 

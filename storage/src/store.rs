@@ -1,7 +1,7 @@
 //! Polite access to the object store: everything in Floe that touches an object goes through here.
 //!
 //! ```text
-//! Store ─▶ retry ─▶ limit ─▶ hedge ─▶ timeout ─▶ count ─▶ prefix ─▶ S3, folder, memory, faults
+//! Store ─▶ retry ─▶ limit ─▶ hedge ─▶ timeout ─▶ count ─▶ prefix ─▶ bucket, folder, memory, faults
 //!          pauses,  AIMD     second   one        what a
 //!          budget            PUT      attempt    bill says
 //! ```
@@ -12,9 +12,13 @@
 //! Objects are created once and never overwritten. [`Store::put_create`] answers whose bytes the name
 //! holds, however often replies were lost on the way.
 
+mod azure;
+mod bucket;
 mod count;
 pub mod fault;
+mod gcs;
 mod hedge;
+mod http;
 mod limit;
 mod open;
 mod options;
@@ -43,7 +47,7 @@ pub use crate::error::{Fault, Outcome, StoreError, StoreErrorKind};
 pub use count::{Caller, Operation, RequestCount, RequestCounts};
 pub use open::OpenError;
 pub use options::StoreOptions;
-pub use url::{StoreUrl, StoreUrlError};
+pub use url::{BucketService, StoreUrl, StoreUrlError};
 
 use hedge::HedgeState;
 use limit::Limiter;
@@ -84,6 +88,7 @@ struct Shared {
     stacks: [Arc<dyn ObjectStore>; Caller::ALL.len()],
     counts: Arc<RequestCounts>,
     limiter: Arc<Limiter>,
+    suffix_ranges: bool,
 }
 
 impl Store {
@@ -116,6 +121,7 @@ impl Store {
                 stacks,
                 counts,
                 limiter,
+                suffix_ranges: options.suffix_ranges,
             }),
         }
     }
@@ -236,8 +242,20 @@ impl Store {
         length_bytes: u64,
         caller: Caller,
     ) -> Result<Part, StoreError> {
-        self.get(path, Some(GetRange::Suffix(length_bytes)), caller)
-            .await
+        if self.shared.suffix_ranges {
+            let range = GetRange::Suffix(length_bytes);
+            return self.get(path, Some(range), caller).await;
+        }
+        let meta = self.stack(caller).head(path).await;
+        let meta = meta.map_err(|error| StoreError::new("get", path.as_ref(), error))?;
+        if meta.size == 0 {
+            return Ok(Part {
+                bytes: Bytes::new(),
+                object_bytes: 0,
+            });
+        }
+        let start = meta.size.saturating_sub(length_bytes);
+        self.get_up_to(path, start..meta.size, caller).await
     }
 
     /// The whole object; for small ones.
@@ -331,10 +349,14 @@ impl Store {
             return Ok(Some(Created::New));
         }
         let end = match self
-            .get_suffix(path, SETTLE_BYTES.min(our_bytes), caller)
+            .get_range(
+                path,
+                our_bytes.saturating_sub(SETTLE_BYTES)..our_bytes,
+                caller,
+            )
             .await
         {
-            Ok(end) => end.bytes,
+            Ok(end) => end,
             Err(error) if error.kind() == StoreErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error.into_unknown()),
         };

@@ -11,6 +11,7 @@ use floe_tests::checker;
 use floe_tests::client::{self, Recorder, RecordingProducer};
 use floe_tests::components::postgres::Postgres;
 use floe_tests::components::s3::S3;
+use floe_tests::components::{azurite, gcs};
 use floe_tests::config;
 use floe_tests::sandbox::{Sandbox, Setup};
 use floe_tests::say::say;
@@ -54,6 +55,21 @@ fn on_s3_with_postgres() {
     let (bucket, schema) = (S3::shared().create_bucket(), postgres.create_schema());
     let setup = Setup::on_bucket(BINARY, &bucket).variable("FLOE_METADATA", schema.url());
     kill_loop("S3 with PostgreSQL", setup);
+}
+
+#[test]
+fn on_google_cloud_storage() {
+    if let Some(bucket) = gcs::bucket_or_skip() {
+        let setup = Setup::on_emulated(BINARY, &bucket);
+        kill_loop("Google Cloud Storage", setup);
+    }
+}
+
+#[test]
+fn on_azure() {
+    if let Some(container) = azurite::container_or_skip() {
+        kill_loop("Azure", Setup::on_emulated(BINARY, &container));
+    }
 }
 
 fn kill_loop(store: &str, setup: Setup) {

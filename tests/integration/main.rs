@@ -34,3 +34,4 @@ mod metadata;
 mod outage;
 mod produce;
 mod start;
+mod stores;

@@ -4,6 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 
 use floe_tests::client;
 use floe_tests::components::s3::S3;
+use floe_tests::program::Program;
 use floe_tests::sandbox::Setup;
 
 use crate::target::BINARY;
@@ -138,6 +139,17 @@ fn health_and_metrics() {
     assert_eq!(status, 200);
     assert!(text.contains("# TYPE floe_"), "{text}");
     assert_eq!(broker.http_get("/nothing").0, 404);
+}
+
+#[test]
+fn a_broker_is_asked_for_its_health() {
+    let mut broker = Setup::on_folder(BINARY).start();
+    let http = broker.http_address().to_string();
+    let ask = || Program::new(BINARY).args(["health", "--http", &http]);
+    ask().run();
+    broker.kill();
+    let error = ask().try_run().unwrap_err();
+    assert!(error.contains(&http), "{error}");
 }
 
 #[test]

@@ -8,6 +8,11 @@ use std::path::PathBuf;
 use crate::config;
 use crate::say::say;
 
+pub mod azurite;
+pub mod docker;
+pub mod emulated;
+pub mod gcs;
+mod gcs_front;
 mod keeper;
 pub mod postgres;
 mod postgres_docker;

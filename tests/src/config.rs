@@ -7,6 +7,8 @@
 //! | `FLOE_TEST_MINIO_IMAGE` | container image of MinIO, default `minio/minio:local`, then `minio/minio:latest` |
 //! | `FLOE_TEST_POSTGRES` | URL of a running PostgreSQL, whose user may create schemas and roles |
 //! | `FLOE_TEST_POSTGRES_IMAGE` | container image of PostgreSQL, default `postgres:local`, then `postgres:latest` |
+//! | `FLOE_TEST_IMAGE` | container image of Floe, default `floe:local` |
+//! | `FLOE_TEST_HAPROXY_IMAGE` | container image of HAProxy, default `haproxy:local`, then `haproxy:2.8` |
 //! | `FLOE_TEST_BINARY` | the `floe` program to test, default the one cargo built for this run |
 //! | `FLOE_TEST_BOOTSTRAP` | a running broker, Floe or not: the client tests use it instead of starting one |
 //! | `FLOE_TEST_KILL_ROUNDS` | rounds of the kill -9 loop per store, default 3 |
@@ -67,6 +69,19 @@ fn images(name: &str, image: &str) -> Vec<(String, String)> {
         None => ["local", "latest"]
             .map(|tag| (image.to_owned(), tag.to_owned()))
             .into(),
+    }
+}
+
+/// Image of Floe that the container tests start.
+pub fn floe_image() -> String {
+    variable("FLOE_TEST_IMAGE").unwrap_or_else(|| "floe:local".to_owned())
+}
+
+/// HAProxy images to look for, in order.
+pub fn haproxy_images() -> Vec<String> {
+    match variable("FLOE_TEST_HAPROXY_IMAGE") {
+        Some(image) => vec![image],
+        None => vec!["haproxy:local".to_owned(), "haproxy:2.8".to_owned()],
     }
 }
 

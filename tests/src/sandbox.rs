@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use crate::components::emulated::EmulatedBucket;
 use crate::components::s3::Bucket;
 use crate::config;
 use crate::process::Process;
@@ -35,6 +36,7 @@ pub struct Setup {
     // Held, so that the store lives as long as its broker.
     _folder: Option<Arc<TempDir>>,
     _bucket: Option<Bucket>,
+    _emulated: Option<EmulatedBucket>,
 }
 
 impl Setup {
@@ -62,6 +64,15 @@ impl Setup {
         }
     }
 
+    /// A broker on a bucket of another service than S3.
+    pub fn on_emulated(binary: impl AsRef<Path>, bucket: &EmulatedBucket) -> Setup {
+        Setup {
+            environment: bucket.environment(),
+            _emulated: Some(bucket.clone()),
+            ..Setup::on_store(binary, bucket.url())
+        }
+    }
+
     /// A broker on any store.
     pub fn on_store(binary: impl AsRef<Path>, store: &str) -> Setup {
         let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -74,6 +85,7 @@ impl Setup {
             http: any_port,
             _folder: None,
             _bucket: None,
+            _emulated: None,
         }
     }
 

@@ -11,7 +11,7 @@ const ABOUT: &str = "A Kafka-compatible broker that keeps everything in one fold
 
 const LONG_ABOUT: &str = "\
 Floe is a Kafka-compatible broker without disks: unmodified Kafka clients write to and read from it,
-and everything durable lies in one folder or one S3-compatible bucket.
+and everything durable lies in one folder or one bucket (S3-compatible, Google Cloud Storage, Azure).
 
   floe                                  a broker on 127.0.0.1:9092 over ./floe-data
   floe --store s3://my-bucket           the same over a bucket, keys from AWS_* variables
@@ -26,9 +26,15 @@ the names are those of the flags without dashes in front; `set` is a table:
   [set]
   \"num.partitions\" = 4
 
-Stores: file:PATH, s3://BUCKET[/PREFIX], memory: (lost when the process ends). Keys, region and endpoint
-of a bucket come from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION and AWS_ENDPOINT_URL (https://
-or http://), or from the role of the machine or container.
+Stores: file:PATH, s3://BUCKET[/PREFIX], gs://BUCKET[/PREFIX], az://CONTAINER[/PREFIX], memory: (lost when
+the process ends). Who we are and where a bucket is comes from the usual variables, else from the role of the
+machine or container:
+
+  s3://  AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL (https:// or http://)
+  gs://  GOOGLE_APPLICATION_CREDENTIALS or GOOGLE_SERVICE_ACCOUNT (a file), GOOGLE_BASE_URL,
+         STORAGE_EMULATOR_HOST
+  az://  AZURE_STORAGE_ACCOUNT_NAME, AZURE_STORAGE_ACCOUNT_KEY, AZURE_STORAGE_ENDPOINT,
+         AZURE_STORAGE_USE_EMULATOR
 
 Metadata in PostgreSQL: the server must run with fsync=on and synchronous_commit=on; a failover loses
 nothing if its standby is synchronous (synchronous_standby_names). sslmode=disable, prefer, require,
@@ -62,14 +68,24 @@ pub enum Command {
     /// Run a broker (also what plain `floe` does)
     #[command(after_long_help = AFTER_HELP)]
     Start(Args),
+    /// Ask the broker that runs with these settings whether it is ready: exit code 0 or 1
+    ///
+    /// For health checks of containers, where nothing else is at hand that could ask.
+    Health(Args),
 }
 
 impl CommandLine {
-    /// The flags of `floe start`, or of plain `floe`.
+    /// Whether it asks for the health of a broker that runs, and starts none.
+    #[must_use]
+    pub const fn is_health(&self) -> bool {
+        matches!(self.command, Some(Command::Health(_)))
+    }
+
+    /// The flags of `floe start`, of plain `floe`, or of the broker that is asked for its health.
     #[must_use]
     pub fn into_args(self) -> Args {
         match self.command {
-            Some(Command::Start(args)) => args,
+            Some(Command::Start(args) | Command::Health(args)) => args,
             None => self.args,
         }
     }
@@ -80,7 +96,8 @@ impl CommandLine {
 pub struct Args {
     /// Where everything is kept [default: file:./floe-data]
     ///
-    /// file:PATH, s3://BUCKET[/PREFIX] or memory:. One store is one cluster.
+    /// file:PATH, s3://BUCKET[/PREFIX], gs://BUCKET[/PREFIX], az://CONTAINER[/PREFIX] or memory:.
+    /// One store is one cluster.
     /// [env: FLOE_STORE]
     #[arg(long, value_name = "URL", verbatim_doc_comment)]
     store: Option<String>,

@@ -128,7 +128,7 @@ pub(super) async fn open(
 fn service_config(config: &Config, identity: &Identity, store: Store) -> ServiceConfig {
     let exclusion = match &config.store {
         StoreUrl::Folder(folder) => Exclusion::Folder(folder.clone()),
-        StoreUrl::S3 { .. } | StoreUrl::Memory => Exclusion::Shared,
+        StoreUrl::Bucket { .. } | StoreUrl::Memory => Exclusion::Shared,
     };
     ServiceConfig {
         store,
@@ -166,7 +166,7 @@ fn state_config(config: &Config, identity: &Identity) -> StateConfig {
 fn flush_rule(store: &StoreUrl, flush: FlushConfig) -> FlushRule {
     let rule = match store {
         StoreUrl::Folder(_) | StoreUrl::Memory => FlushRule::FOLDER,
-        StoreUrl::S3 { .. } => FlushRule::BUCKET,
+        StoreUrl::Bucket { .. } => FlushRule::BUCKET,
     };
     FlushRule {
         segment_bytes: flush.bytes.0,

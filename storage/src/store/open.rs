@@ -12,8 +12,8 @@ use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 
-use super::{Caller, Store, StoreOptions, StoreUrl, s3};
-use crate::error::{StoreError, StoreErrorKind, root};
+use super::{BucketService, Caller, Store, StoreOptions, StoreUrl, azure, gcs, s3};
+use crate::error::{StoreError, StoreErrorKind};
 use crate::key;
 
 /// A file that is created and removed to see whether a folder can be written. Listings leave such
@@ -35,12 +35,14 @@ pub enum OpenError {
         reason: String,
     },
     /// A variable or the bucket's name makes no sense.
-    #[error("settings of store {url} make no sense: {reason}")]
+    #[error("settings of store {url} make no sense: {reason}; check {setting}")]
     Settings {
         /// Where.
         url: StoreUrl,
         /// What the client says.
         reason: String,
+        /// The settings to look at.
+        setting: &'static str,
     },
     /// Nobody answers at the endpoint.
     #[error("store {url} cannot be reached: {reason}; check {setting}")]
@@ -70,7 +72,7 @@ pub enum OpenError {
     },
     /// The store overwrites what must be created once.
     #[error(
-        "store {0} does not honour If-None-Match: * (create only if absent), without which two \
+        "store {0} does not honour If-None-Match: * (create only if absent) or its like, without which two \
          brokers would overwrite each other; use a store that does, see --store"
     )]
     NoConditionalPut(StoreUrl),
@@ -96,7 +98,7 @@ impl Store {
     }
 
     /// Opens as [`Self::open`] does, with settings that go before those of the environment: the names
-    /// of its variables (`AWS_…`) and their values.
+    /// of its variables (`AWS_…`, `GOOGLE_…`, `AZURE_…`) and their values.
     ///
     /// # Errors
     /// As [`Self::open`].
@@ -119,20 +121,28 @@ impl Store {
                 };
                 Ok(Self::new(base, &Path::default(), &options, seed))
             }
-            StoreUrl::S3 { bucket, prefix } => {
-                let bucket = s3::bucket(bucket, settings).map_err(|error| OpenError::Settings {
-                    url: url.clone(),
-                    reason: root(&error).to_string(),
-                })?;
-                let hints = Hints {
-                    endpoint: bucket.endpoint,
-                    has_keys: bucket.has_keys,
+            StoreUrl::Bucket {
+                service,
+                bucket,
+                prefix,
+            } => {
+                let build = match service {
+                    BucketService::S3 => s3::bucket,
+                    BucketService::Gcs => gcs::bucket,
+                    BucketService::Azure => azure::bucket,
                 };
-                let store = Self::new(Arc::new(bucket.store), prefix, &options, seed);
-                store
-                    .ask()
-                    .await
-                    .map_err(|error| hints.explain(url, error))?;
+                let bucket = build(bucket, settings).map_err(|error| OpenError::Settings {
+                    url: url.clone(),
+                    reason: error.reason,
+                    setting: error.setting,
+                })?;
+                let options = StoreOptions {
+                    suffix_ranges: options.suffix_ranges && *service != BucketService::Azure,
+                    ..options
+                };
+                let store = Self::new(bucket.store, prefix, &options, seed);
+                let asked = store.ask().await;
+                asked.map_err(|error| bucket.hints.explain(url, error))?;
                 Ok(store)
             }
         }
@@ -144,46 +154,6 @@ impl Store {
         match self.get_whole(&key::cluster(), Caller::Probe).await {
             Err(error) if error.kind() != StoreErrorKind::NotFound => Err(error),
             _ => Ok(()),
-        }
-    }
-}
-
-/// What the settings said, to name the one that is likely wrong.
-struct Hints {
-    endpoint: Option<String>,
-    has_keys: bool,
-}
-
-impl Hints {
-    fn explain(&self, url: &StoreUrl, error: StoreError) -> OpenError {
-        let (url, reason) = (url.clone(), root(&error).to_string());
-        let keys = || {
-            if self.has_keys {
-                "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and the policy of the user".to_owned()
-            } else {
-                "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, which are not set".to_owned()
-            }
-        };
-        match error.kind() {
-            StoreErrorKind::NoSuchBucket => OpenError::NoSuchBucket { url },
-            StoreErrorKind::Denied => OpenError::Denied {
-                url,
-                reason,
-                setting: keys(),
-            },
-            StoreErrorKind::Unreachable | StoreErrorKind::Timeout | StoreErrorKind::Interrupted => {
-                let setting = match &self.endpoint {
-                    _ if !self.has_keys => keys(),
-                    Some(endpoint) => format!("AWS_ENDPOINT_URL, which is {endpoint}"),
-                    None => "the network, or set AWS_ENDPOINT_URL and AWS_REGION".to_owned(),
-                };
-                OpenError::Unreachable {
-                    url,
-                    reason,
-                    setting,
-                }
-            }
-            _ => OpenError::Failed { url, error },
         }
     }
 }

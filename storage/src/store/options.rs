@@ -19,6 +19,9 @@ pub struct StoreOptions {
     /// Whether a slow create-only PUT gets a second one beside it, at most one in twenty. Default
     /// yes; has no effect on folders, where it would only double the work of one disk.
     pub hedge: bool,
+    /// Whether the store answers a range that counts from the end of an object. Default yes; containers
+    /// of Azure do not, and there the size is asked for first.
+    pub suffix_ranges: bool,
     /// Seed of the jitter between attempts; processes that share a store should not share it.
     pub jitter_seed: u64,
 }
@@ -32,6 +35,7 @@ impl Default for StoreOptions {
             probe_timeout: Duration::from_secs(8),
             concurrency_max: 256,
             hedge: true,
+            suffix_ranges: true,
             jitter_seed: 0,
         }
     }

@@ -1,4 +1,5 @@
-//! Where a store is, as a user writes it: `file:PATH`, `s3://bucket[/prefix]`, `memory:`.
+//! Where a store is, as a user writes it: `file:PATH`, `s3://bucket[/prefix]`, `gs://bucket[/prefix]`,
+//! `az://container[/prefix]`, `memory:`.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -7,16 +8,44 @@ use std::str::FromStr;
 use object_store::path::Path;
 
 /// What a user is told is possible.
-const SUPPORTED: &str = "file:PATH, s3://bucket[/prefix] or memory:";
+const SUPPORTED: &str =
+    "file:PATH, s3://bucket[/prefix], gs://bucket[/prefix], az://container[/prefix] or memory:";
+
+/// What serves a bucket.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BucketService {
+    /// S3 and what speaks its protocol; endpoint, region and keys come from the `AWS_*` variables.
+    S3,
+    /// Google Cloud Storage; credentials come from the `GOOGLE_*` variables.
+    Gcs,
+    /// Azure Blob Storage, where buckets are called containers; account and keys come from the
+    /// `AZURE_*` variables.
+    Azure,
+}
+
+impl BucketService {
+    const ALL: [Self; 3] = [Self::S3, Self::Gcs, Self::Azure];
+
+    /// What a URL of one of its buckets starts with.
+    const fn scheme(self) -> &'static str {
+        match self {
+            Self::S3 => "s3://",
+            Self::Gcs => "gs://",
+            Self::Azure => "az://",
+        }
+    }
+}
 
 /// Where a store is.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum StoreUrl {
     /// A folder on this machine.
     Folder(PathBuf),
-    /// An S3 bucket; endpoint, region and keys come from the `AWS_*` variables.
-    S3 {
-        /// The bucket's name.
+    /// A bucket of an object store.
+    Bucket {
+        /// Who serves it.
+        service: BucketService,
+        /// The bucket's or container's name.
         bucket: String,
         /// What all our keys start with; may be empty.
         prefix: Path,
@@ -35,8 +64,13 @@ pub enum StoreUrlError {
     #[error("store '{0}' names no folder: write file:PATH")]
     NoFolder(String),
     /// The bucket is missing, or a name no bucket can have.
-    #[error("store '{0}' names no bucket: write s3://bucket or s3://bucket/prefix")]
-    NoBucket(String),
+    #[error("store '{url}' names no bucket: write {scheme}bucket or {scheme}bucket/prefix")]
+    NoBucket {
+        /// As written.
+        url: String,
+        /// What it starts with.
+        scheme: &'static str,
+    },
     /// The prefix has characters or parts that keys cannot have.
     #[error("store '{url}' has a prefix that cannot be part of a key: {reason}")]
     Prefix {
@@ -62,24 +96,30 @@ impl FromStr for StoreUrl {
         if url == "memory:" || url == "memory://" {
             return Ok(Self::Memory);
         }
-        if let Some(rest) = url.strip_prefix("s3://") {
-            return parse_s3(url, rest);
+        for service in BucketService::ALL {
+            if let Some(rest) = url.strip_prefix(service.scheme()) {
+                return parse_bucket(service, url, rest);
+            }
         }
         Err(StoreUrlError::Unsupported(url.to_owned()))
     }
 }
 
-fn parse_s3(url: &str, rest: &str) -> Result<StoreUrl, StoreUrlError> {
+fn parse_bucket(service: BucketService, url: &str, rest: &str) -> Result<StoreUrl, StoreUrlError> {
     let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
     let is_bucket = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
     if bucket.is_empty() || !bucket.bytes().all(is_bucket) {
-        return Err(StoreUrlError::NoBucket(url.to_owned()));
+        return Err(StoreUrlError::NoBucket {
+            url: url.to_owned(),
+            scheme: service.scheme(),
+        });
     }
     let prefix = Path::parse(prefix).map_err(|error| StoreUrlError::Prefix {
         url: url.to_owned(),
         reason: error.to_string(),
     })?;
-    Ok(StoreUrl::S3 {
+    Ok(StoreUrl::Bucket {
+        service,
         bucket: bucket.to_owned(),
         prefix,
     })
@@ -89,10 +129,17 @@ impl fmt::Display for StoreUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Folder(path) => write!(f, "file:{}", path.display()),
-            Self::S3 { bucket, prefix } if prefix.as_ref().is_empty() => {
-                write!(f, "s3://{bucket}")
+            Self::Bucket {
+                service,
+                bucket,
+                prefix,
+            } => {
+                write!(f, "{}{bucket}", service.scheme())?;
+                if prefix.as_ref().is_empty() {
+                    return Ok(());
+                }
+                write!(f, "/{prefix}")
             }
-            Self::S3 { bucket, prefix } => write!(f, "s3://{bucket}/{prefix}"),
             Self::Memory => f.write_str("memory:"),
         }
     }
@@ -104,7 +151,8 @@ mod tests {
 
     #[test]
     fn what_users_write_is_understood() {
-        let s3 = |bucket: &str, prefix: &str| StoreUrl::S3 {
+        let bucket = |service, bucket: &str, prefix: &str| StoreUrl::Bucket {
+            service,
             bucket: bucket.to_owned(),
             prefix: Path::from(prefix),
         };
@@ -120,9 +168,25 @@ mod tests {
             ),
             ("file:with space#1", StoreUrl::Folder("with space#1".into())),
             ("memory:", StoreUrl::Memory),
-            ("s3://bucket", s3("bucket", "")),
-            ("s3://bucket/", s3("bucket", "")),
-            ("s3://bucket/a/b/", s3("bucket", "a/b")),
+            ("s3://bucket", bucket(BucketService::S3, "bucket", "")),
+            ("s3://bucket/", bucket(BucketService::S3, "bucket", "")),
+            (
+                "s3://bucket/a/b/",
+                bucket(BucketService::S3, "bucket", "a/b"),
+            ),
+            (
+                "gs://my.bucket_1",
+                bucket(BucketService::Gcs, "my.bucket_1", ""),
+            ),
+            ("gs://bucket/a", bucket(BucketService::Gcs, "bucket", "a")),
+            (
+                "az://container",
+                bucket(BucketService::Azure, "container", ""),
+            ),
+            (
+                "az://container/a/b",
+                bucket(BucketService::Azure, "container", "a/b"),
+            ),
         ] {
             let parsed: StoreUrl = url.parse().unwrap();
             assert_eq!(parsed, expected, "{url}");
@@ -137,8 +201,8 @@ mod tests {
     #[test]
     fn what_is_not_supported_is_refused_by_name() {
         for url in [
-            "gs://bucket",
-            "az://container",
+            "gcs://bucket",
+            "abfs://container",
             "http://x",
             "floe-data",
             "",
@@ -151,11 +215,16 @@ mod tests {
                 "{error}"
             );
         }
-        for url in ["s3://", "s3:///prefix", "s3://user@host/x"] {
-            assert_eq!(
-                url.parse::<StoreUrl>(),
-                Err(StoreUrlError::NoBucket(url.to_owned()))
-            );
+        for url in [
+            "s3://",
+            "s3:///prefix",
+            "s3://user@host/x",
+            "gs://",
+            "az:///x",
+        ] {
+            let error = url.parse::<StoreUrl>().unwrap_err().to_string();
+            let scheme = &url[..5];
+            assert!(error.contains(&format!("write {scheme}bucket")), "{error}");
         }
         assert!(matches!(
             "s3://b/a/../c".parse::<StoreUrl>(),

@@ -1,0 +1,72 @@
+//! The `docker` program, for what containers are to suffer: kills, stops, names shared by several.
+//! Whole services come through testcontainers.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::{missing, program_or_skip};
+use crate::program::Program;
+
+/// A `docker` program whose daemon answers.
+#[derive(Clone, Debug)]
+pub struct Docker {
+    path: PathBuf,
+}
+
+impl Docker {
+    /// Docker, or `None` after saying that the test is skipped.
+    ///
+    /// # Panics
+    ///
+    /// If it is missing or does not answer although `FLOE_TEST_REQUIRE` names `docker`.
+    pub fn or_skip() -> Option<Docker> {
+        let docker = Docker {
+            path: program_or_skip("docker", "docker")?,
+        };
+        match docker.try_run(&["version"]) {
+            Ok(_) => Some(docker),
+            Err(why) => {
+                missing("docker", why.lines().next().unwrap_or_default());
+                None
+            }
+        }
+    }
+
+    /// The first of `images` that the daemon holds, or `None` after saying that the test is skipped.
+    ///
+    /// # Panics
+    ///
+    /// If there is none although `FLOE_TEST_REQUIRE` names `docker`.
+    pub fn image_or_skip(&self, images: &[String]) -> Option<String> {
+        let is_here = |image: &&String| self.try_run(&["image", "inspect", image]).is_ok();
+        let found = images.iter().find(is_here).cloned();
+        if found.is_none() {
+            missing(
+                "docker",
+                &format!("there is no image {}", images.join(" or ")),
+            );
+        }
+        found
+    }
+
+    /// Runs `docker` with `args`. Returns its output without the space around it.
+    ///
+    /// # Errors
+    ///
+    /// What it said instead.
+    pub fn try_run(&self, args: &[&str]) -> Result<String, String> {
+        let program = Program::new(&self.path).args(args);
+        let finished = program.limit(Duration::from_secs(60)).try_run()?;
+        Ok(finished.output.trim().to_owned())
+    }
+
+    /// The same, of something that must work.
+    ///
+    /// # Panics
+    ///
+    /// If it does not.
+    pub fn run(&self, args: &[&str]) -> String {
+        self.try_run(args)
+            .unwrap_or_else(|error| panic!("docker {}: {error}", args.join(" ")))
+    }
+}
