@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use floe_tests::components::docker::Docker;
 use floe_tests::components::s3::{Bucket, S3};
+use floe_tests::say::say;
 use floe_tests::{config, wait};
 use testcontainers::core::{IntoContainerPort, WaitFor};
 use testcontainers::runners::AsyncRunner;
@@ -113,13 +114,17 @@ impl Stack {
             .with_env_var("AGENTS", "agent")
             .with_mapped_port(self.port, 9092.tcp())
             .with_network(&self.network)
-            .with_container_name(format!("{}-balancer", self.network));
+            .with_container_name(self.balancer());
         let balancer = self.runtime.block_on(image.start()).unwrap();
         self.services.push(balancer);
     }
 
     fn minio(&self) -> String {
         format!("{}-minio", self.network)
+    }
+
+    fn balancer(&self) -> String {
+        format!("{}-balancer", self.network)
     }
 
     fn docker(&self, args: &[&str]) -> String {
@@ -185,15 +190,16 @@ impl Stack {
 
 impl Drop for Stack {
     fn drop(&mut self) {
-        for agent in &self.agents {
-            if std::thread::panicking()
-                && let Ok(log) = self.images.docker.try_run(&["logs", "--tail", "15", agent])
-            {
-                floe_tests::say::say(&format!("last lines of {agent}:\n{log}"));
+        let docker = &self.images.docker;
+        if std::thread::panicking() {
+            for container in self.agents.iter().chain([&self.balancer()]) {
+                let lines = docker.last_lines(container);
+                say(&format!("last lines of {container}:\n{lines}"));
             }
-            let removed = self.images.docker.try_run(&["rm", "--force", agent]);
+        }
+        for agent in &self.agents {
             // What cannot be removed is left to Docker's owner.
-            removed.ok();
+            docker.try_run(&["rm", "--force", agent]).ok();
         }
         for service in self.services.drain(..) {
             self.runtime.block_on(service.rm()).ok();

@@ -49,6 +49,15 @@ impl Docker {
         found
     }
 
+    /// The last lines that a container wrote, of both kinds; what `docker` says if there is none.
+    pub fn last_lines(&self, container: &str) -> String {
+        let program = Program::new(&self.path).args(["logs", "--tail", "15", container]);
+        match program.limit(Duration::from_secs(10)).try_run() {
+            Ok(finished) => finished.output + &finished.errors,
+            Err(error) => error,
+        }
+    }
+
     /// Runs `docker` with `args`. Returns its output without the space around it.
     ///
     /// # Errors
