@@ -46,9 +46,13 @@ pub(super) struct SettingsError {
 impl SettingsError {
     /// What the client itself says of the settings `names`.
     pub(super) fn new(names: &'static Names, error: &object_store::Error) -> Self {
-        // All of it: the innermost cause does not always tell the file.
+        // The innermost cause does not always tell the file, the outermost not always the cause.
+        let (mut reason, cause) = (error.to_string(), root(error).to_string());
+        if !reason.contains(&cause) {
+            reason = format!("{reason}: {cause}");
+        }
         Self {
-            reason: error.to_string(),
+            reason,
             setting: names.all,
         }
     }
@@ -86,7 +90,10 @@ impl Hints {
                     setting,
                 }
             }
-            _ => OpenError::Failed { url, error },
+            _ => OpenError::Failed {
+                url,
+                error: Box::new(error),
+            },
         }
     }
 }

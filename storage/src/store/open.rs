@@ -82,7 +82,7 @@ pub enum OpenError {
         /// Where.
         url: StoreUrl,
         /// What happened.
-        error: StoreError,
+        error: Box<StoreError>,
     },
 }
 
