@@ -25,6 +25,7 @@ macro_rules! on_each_store {
 
 mod admin;
 mod bad_frames;
+mod cluster;
 mod consume;
 mod disk;
 mod drain;

@@ -116,21 +116,6 @@ fn a_bucket_that_cannot_be_used() {
 }
 
 #[test]
-fn a_second_process_on_the_same_folder() {
-    let broker = Setup::on_folder(BINARY).start();
-    client::create_topic(&broker.bootstrap(), "first", 1);
-    let second = Setup::on_store(BINARY, broker.setup().store());
-    let folder = broker
-        .setup()
-        .store()
-        .trim_start_matches("file:")
-        .to_owned();
-    expect_refusal("second process", second, 1, &[&folder]);
-    // The first one is unharmed.
-    client::create_topic(&broker.bootstrap(), "still-here", 1);
-}
-
-#[test]
 fn health_and_metrics() {
     let broker = Setup::on_folder(BINARY).start();
     assert_eq!(broker.http_get("/livez").0, 200);

@@ -88,6 +88,29 @@ pub fn create_topic(bootstrap: &str, name: &str, partitions: i32) {
     }
 }
 
+/// The port of the broker that leads partition 0 of a topic for clients of the tests.
+///
+/// # Panics
+///
+/// If the brokers do not say.
+pub fn leader_port(bootstrap: &str, topic: &str) -> u16 {
+    let consumer = consumer(bootstrap);
+    let metadata = consumer
+        .fetch_metadata(Some(topic), ANSWER_LIMIT)
+        .unwrap_or_else(|error| panic!("metadata of {topic}: {error}"));
+    let partitions = metadata.topics().first().map(|topic| topic.partitions());
+    let leader = partitions
+        .and_then(|all| all.first())
+        .map(|first| first.leader());
+    let port = metadata
+        .brokers()
+        .iter()
+        .find(|broker| Some(broker.id()) == leader)
+        .map(|broker| broker.port());
+    let port = port.and_then(|port| u16::try_from(port).ok());
+    port.expect("the leader is one of the brokers")
+}
+
 /// Log start and high watermark, as ListOffsets says.
 ///
 /// # Panics

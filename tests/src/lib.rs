@@ -9,6 +9,7 @@ pub mod checker;
 pub mod client;
 pub mod components;
 pub mod config;
+pub mod fleet;
 pub mod frames;
 pub mod history;
 pub mod http;

@@ -153,9 +153,31 @@ impl Process {
     ///
     /// If the process has been waited for already.
     pub fn terminate(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// Stops the process where it stands, until [`Process::resume`].
+    ///
+    /// # Panics
+    ///
+    /// If the process has been waited for already.
+    pub fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets a paused process go on.
+    ///
+    /// # Panics
+    ///
+    /// If the process has been waited for already.
+    pub fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
         let id = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
         let id = id.expect("a child has a process id");
-        kill_process(id, Signal::TERM).expect("an own child takes signals");
+        kill_process(id, signal).expect("an own child takes signals");
     }
 
     /// Sends SIGKILL and waits for the end. Does nothing if the process has ended.

@@ -185,7 +185,9 @@ impl Setup {
         let mut process = self.spawn();
         let addresses = process.wait_for_line(READY_LIMIT, ready_line)?;
         let ready_after = start.elapsed();
-        self.listen = addresses.listen;
+        if let Some(listen) = addresses.listen {
+            self.listen = listen;
+        }
         self.http = addresses.http;
         Ok((process, ready_after))
     }
@@ -275,15 +277,24 @@ impl Sandbox {
 /// What a ready line says.
 #[derive(Debug, PartialEq, Eq)]
 struct Addresses {
-    listen: SocketAddr,
+    /// `None` without clients.
+    listen: Option<SocketAddr>,
     http: SocketAddr,
 }
 
 /// Reads the addresses of the one line that a ready broker logs:
 /// `floe VERSION is ready on KAFKA[, KAFKA…] over STORE, health and metrics on http://HTTP; …`.
 fn ready_line(line: &str) -> Option<Addresses> {
-    let (kafka, rest) = line.split_once(" is ready on ")?.1.split_once(" over ")?;
-    let listen = kafka.split(", ").next()?.parse().ok()?;
+    let (listen, rest) = match line.split_once(" is ready on ") {
+        Some((_, rest)) => {
+            let (kafka, rest) = rest.split_once(" over ")?;
+            (Some(kafka.split(", ").next()?.parse().ok()?), rest)
+        }
+        None => (
+            None,
+            line.split_once(" is ready without Kafka clients over ")?.1,
+        ),
+    };
     let http = rest
         .rsplit_once("http://")?
         .1
@@ -304,6 +315,11 @@ mod tests {
                     health and metrics on http://127.0.0.1:99; try: kcat -b 127.0.0.1:4321";
         let listen = SocketAddr::from(([127, 0, 0, 1], 4321));
         let http = SocketAddr::from(([127, 0, 0, 1], 99));
+        let listen = Some(listen);
+        assert_eq!(ready_line(line), Some(Addresses { listen, http }));
+        let line = "INFO floe 0.1.0 is ready without Kafka clients over s3://b, other processes on \
+                    127.0.0.1:7, health and metrics on http://127.0.0.1:99";
+        let listen = None;
         assert_eq!(ready_line(line), Some(Addresses { listen, http }));
         assert_eq!(ready_line("INFO listening on 127.0.0.1:4321"), None);
     }

@@ -1,7 +1,10 @@
 //! Figures that others keep, read at each scrape: requests to the store, memory shares, the cache.
 
 use std::fmt;
+use std::sync::Arc;
 
+use floe_metadata::client::view::View;
+use floe_metadata::client::{Client, Owner};
 use floe_storage::cache::BlockCache;
 use floe_storage::store::{RequestCount, Store};
 use prometheus_client::collector::Collector;
@@ -60,6 +63,29 @@ impl Collector for StoreRequests {
         let limit = i64::try_from(self.0.concurrency_limit()).unwrap_or(i64::MAX);
         let help = "Requests to the store that may be under way at once";
         gauge(&mut encoder, "floe_store_concurrency_limit", help, limit)
+    }
+}
+
+/// Who owns the sequencer, and how many processes there are, as this one sees it.
+#[derive(Debug)]
+pub(crate) struct ClusterFigures {
+    pub(crate) client: Client,
+    pub(crate) view: Arc<View>,
+}
+
+impl Collector for ClusterFigures {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let is_owner = matches!(self.client.owner(), Owner::Ready { is_here: true, .. });
+        let help = "Whether this process owns the metadata";
+        gauge(
+            &mut encoder,
+            "floe_metadata_is_owner",
+            help,
+            i64::from(is_owner),
+        )?;
+        let processes = i64::try_from(self.view.processes().len()).unwrap_or(i64::MAX);
+        let help = "Processes of the cluster that are registered";
+        gauge(&mut encoder, "floe_cluster_processes", help, processes)
     }
 }
 

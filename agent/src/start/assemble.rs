@@ -21,7 +21,7 @@ use crate::fetch::{FetchParts, FetchPath, Fresh};
 use crate::handlers::init_producer_id::ProducerIds;
 use crate::memory::{MemoryBudget, MemoryPlan};
 use crate::metrics::Metrics;
-use crate::metrics::collect::{MemoryFigures, StoreRequests};
+use crate::metrics::collect::{ClusterFigures, MemoryFigures, StoreRequests};
 use crate::presence::Presence;
 use crate::produce::{FlushRule, ProduceParts, ProducePath, UploadLimits};
 use crate::topic_config::BrokerSettings;
@@ -146,6 +146,11 @@ pub async fn assemble(
     let figures = MemoryFigures {
         budget: memory.clone(),
         cache: cache.clone(),
+    };
+    metrics.register_collector(Box::new(figures));
+    let figures = ClusterFigures {
+        client: client.clone(),
+        view: Arc::clone(&view),
     };
     metrics.register_collector(Box::new(figures));
     let lineage = metadata.cluster().lineage;
