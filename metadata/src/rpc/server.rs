@@ -342,6 +342,7 @@ struct Presence {
 impl Presence {
     fn new(client: Client, connected: Arc<Connected>, nonce: [u8; 16]) -> Self {
         connected.add(nonce);
+        client.connected(nonce);
         Self {
             client,
             connected,

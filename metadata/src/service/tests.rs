@@ -10,6 +10,9 @@ use crate::testing::{
 };
 
 mod faults;
+mod following;
+mod presence;
+mod storms;
 mod takeover;
 
 fn offsets(reply: &CommitReply) -> Vec<i64> {
