@@ -12,6 +12,7 @@ use crate::testing::{
 mod faults;
 mod following;
 mod presence;
+mod stale;
 mod storms;
 mod takeover;
 
