@@ -71,6 +71,8 @@ pub(crate) enum Call {
         passed: Revision,
         answer: Answer<bool>,
     },
+    /// A process was heard, since it has connected; nobody waits for an answer.
+    Connected([u8; 16]),
     /// A process cannot be heard until it connects again, or has ended; nobody waits for an answer.
     Disconnected {
         nonce: [u8; 16],
@@ -208,6 +210,11 @@ impl Client {
             answer,
         })
         .await
+    }
+
+    /// Tells that the process with this nonce has connected. A hint that may be lost: its beats say the same.
+    pub(crate) fn connected(&self, nonce: [u8; 16]) {
+        drop(self.calls.try_send(Call::Connected(nonce)));
     }
 
     /// Tells that the process with this nonce cannot be heard until it connects again or, if it

@@ -72,3 +72,6 @@ const STREAM_WINDOW_BYTES: u32 = 4 << 20;
 /// Bytes of one message between processes: the commit of a segment of many partitions, or the part of a
 /// snapshot that holds the largest topic.
 pub const MESSAGE_BYTES_MAX: usize = 64 << 20;
+
+#[cfg(test)]
+mod tests;

@@ -49,7 +49,7 @@ type Grpc = MetadataClient<InterceptedService<Channel, Signing>>;
 
 /// Adds the secret to each call.
 #[derive(Clone, Debug)]
-pub(crate) struct Signing(Secret);
+pub(crate) struct Signing(pub(super) Secret);
 
 impl tonic::service::Interceptor for Signing {
     fn call(&mut self, request: Request<()>) -> Result<Request<()>, Status> {
@@ -145,7 +145,7 @@ impl Connection {
 }
 
 /// A channel over one connection, which is never made again: its end is the end of a term.
-async fn channel(link: Link) -> Result<Channel, tonic::transport::Error> {
+pub(super) async fn channel(link: Link) -> Result<Channel, tonic::transport::Error> {
     let link = Arc::new(Mutex::new(Some(link)));
     let connector = tower::service_fn(move |_: http::Uri| {
         let link = link.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -344,8 +344,8 @@ impl From<Malformed> for CallError {
 
 fn begin(mut grpc: Grpc, call: Call) -> Begun {
     match call {
-        // Has been sorted out: commits keep their order.
-        Call::Commit { .. } => std::future::ready(Ended::Call).boxed(),
+        // Commits have been sorted out, to keep their order; a connection is told of where it ends.
+        Call::Commit { .. } | Call::Connected(_) => std::future::ready(Ended::Call).boxed(),
         Call::Subscribe(from, to) => subscribe(grpc, from, to).boxed(),
         Call::Register(new, to) => carry(to, async move {
             let process = Some((&new).into());

@@ -99,13 +99,15 @@ impl Metadata for MetadataServer {
     type WatchStream = BoxStream<'static, Result<proto::WatchReply, Status>>;
 
     async fn hello(&self, _request: Request<proto::HelloRequest>) -> Answer<proto::HelloReply> {
-        if self.client.has_ended() {
+        let is_ending = self.ended.is_cancelled();
+        // One that was asked to end has left its mark, or will: nobody must take it for silent.
+        if self.client.has_ended() && !is_ending {
             return Err(Status::unavailable("this process has ended"));
         }
         Ok(Response::new(proto::HelloReply {
             nonce: Bytes::copy_from_slice(&self.nonce),
             is_owner: self.here().is_ok(),
-            is_ending: self.ended.is_cancelled(),
+            is_ending,
         }))
     }
 
@@ -342,6 +344,7 @@ struct Presence {
 impl Presence {
     fn new(client: Client, connected: Arc<Connected>, nonce: [u8; 16]) -> Self {
         connected.add(nonce);
+        client.connected(nonce);
         Self {
             client,
             connected,

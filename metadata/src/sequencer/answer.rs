@@ -32,6 +32,7 @@ pub(super) enum Presence {
         passed: Revision,
         answer: Answer<bool>,
     },
+    Connected([u8; 16]),
     Disconnected {
         nonce: [u8; 16],
         has_ended: bool,
@@ -100,6 +101,7 @@ pub(super) fn sort(call: Call) -> Sorted {
             passed,
             answer,
         }),
+        Call::Connected(nonce) => Sorted::Presence(Presence::Connected(nonce)),
         Call::Disconnected { nonce, has_ended } => {
             Sorted::Presence(Presence::Disconnected { nonce, has_ended })
         }

@@ -93,6 +93,15 @@ impl Leases {
         true
     }
 
+    /// A process was heard: its next beat may be some time away.
+    pub(super) fn connected(&mut self, nonce: [u8; 16], now: Duration) {
+        for lease in self.0.values_mut().filter(|lease| lease.nonce == nonce) {
+            if let Some(silent_at) = &mut lease.silent_at {
+                *silent_at = (*silent_at).max(now + SILENT);
+            }
+        }
+    }
+
     /// A process cannot be heard until it connects again, or has ended.
     pub(super) fn disconnected(&mut self, nonce: [u8; 16], has_ended: bool, now: Duration) {
         let patience = if has_ended { Duration::ZERO } else { BROKEN };
@@ -180,13 +189,16 @@ mod tests {
 
     #[test]
     fn a_broken_connection_is_silence_soon_unless_it_comes_back() {
-        let mut leases = Leases::of(&processes(&[1, 2]), None, at(0));
+        let mut leases = Leases::of(&processes(&[1, 2, 3]), None, at(0));
         leases.disconnected([1; 16], false, at(100));
         leases.disconnected([2; 16], false, at(100));
+        leases.disconnected([3; 16], false, at(100));
         assert!(leases.beat(2, 0, at(300)));
+        leases.connected([3; 16], at(350));
         assert_eq!(leases.silent(at(500)), [1]);
         assert_eq!(leases.silent(at(2299)), Vec::<u32>::new());
         assert_eq!(leases.silent(at(2300)), [2]);
+        assert_eq!(leases.silent(at(2350)), [3]);
     }
 
     #[test]

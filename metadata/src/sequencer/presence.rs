@@ -30,6 +30,7 @@ impl Sequencer {
                 drop(answer.send(Ok(is_known)));
                 self.answer_passing();
             }
+            Presence::Connected(nonce) => self.leases.connected(nonce, now),
             Presence::Disconnected { nonce, has_ended } => {
                 self.leases.disconnected(nonce, has_ended, now);
                 self.set_timer();

@@ -10,6 +10,10 @@ use crate::testing::{
 };
 
 mod faults;
+mod following;
+mod presence;
+mod stale;
+mod storms;
 mod takeover;
 
 fn offsets(reply: &CommitReply) -> Vec<i64> {

@@ -3,6 +3,8 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
+use floe_protocol::types::TopicPartition;
+
 use super::{offsets, with_topic};
 use crate::api::CommitError;
 use crate::client::{self, Client, CommitLane};
@@ -11,16 +13,16 @@ use crate::service::StopReason;
 use crate::testing::{World, calm, commit, idempotent_commit, partition};
 
 /// A lane that has several commits under way when the engine is lost.
-async fn commit_all(
+pub(super) async fn commit_all(
     client: &Client,
     lane: &mut CommitLane,
-    incarnation: u32,
+    (incarnation, to): (u32, TopicPartition),
     count: u64,
 ) -> Vec<i64> {
     let request = |counter| {
         idempotent_commit(
             (incarnation, counter),
-            partition(1, 0),
+            to,
             77,
             i32::try_from(counter).unwrap(),
         )
@@ -70,7 +72,7 @@ async fn a_lost_engine_is_recovered_and_nothing_is_doubled() {
             ..calm()
         });
         let mut lane = client.lane();
-        let found = commit_all(&client, &mut lane, incarnation, 60).await;
+        let found = commit_all(&client, &mut lane, (incarnation, partition(1, 0)), 60).await;
         assert_eq!(found, (0..60).collect::<Vec<_>>(), "seed {seed}");
         let client::Owner::Ready { term, .. } = client.owner() else {
             panic!("no owner");

@@ -1,0 +1,181 @@
+//! Calls of a process that follows: each is answered as it is where the owner is, and the watch goes on
+//! over broken connections.
+
+use std::fmt::Debug;
+
+use super::*;
+use crate::api::{Snapshot, WatchEvent};
+use crate::client::WatchBatch;
+use crate::testing::owner;
+
+/// One of each kind of call, and of each kind of answer; the answers in words.
+async fn answers(client: Client) -> Vec<String> {
+    let mut said = Vec::new();
+    let mut say = |answer: &dyn Debug| said.push(format!("{answer:?}"));
+    let in_short = |topic: Result<(Arc<crate::api::Topic>, u64), RequestError>| {
+        topic.map(|(topic, revision)| {
+            let topic = (*topic).clone();
+            (
+                topic.id,
+                topic.name,
+                topic.partition_count,
+                topic.configs,
+                revision,
+            )
+        })
+    };
+    let mut new = new_topic(1, 4);
+    new.configs = [("retention.ms".to_owned(), "1000".to_owned())].into();
+    say(&in_short(client.create_topic(new.clone()).await));
+    say(&in_short(client.create_topic(new).await));
+    let mut rival = new_topic(2, 1);
+    rival.name = "topic-1".to_owned();
+    say(&in_short(client.create_topic(rival).await));
+    say(&in_short(client.create_topic(new_topic(3, i32::MAX)).await));
+    say(&in_short(client.create_partitions(topic_id(1), 5).await));
+    say(&in_short(client.create_partitions(topic_id(1), 5).await));
+    say(&in_short(client.create_partitions(topic_id(9), 5).await));
+    say(&client.register(new_process(9)).await);
+    say(&client.register(new_process(9)).await);
+    say(&client.beat(1, 0).await);
+    say(&client.beat(77, 0).await);
+    say(&client.allocate_producer_ids().await);
+    let (known, unknown) = (partition(1, 4), partition(9, 0));
+    let both = commit(1, 0, &[known, unknown], 3);
+    say(&client.commit(both.clone()).await);
+    say(&client.commit(both).await);
+    for (counter, sequence) in [(1, 0), (2, 0), (3, 7)] {
+        let batch = idempotent_commit((1, counter), partition(1, 0), 5, sequence);
+        say(&client.commit(batch).await);
+    }
+    say(&client.commit(commit(77, 0, &[known], 1)).await);
+    say(&client.bounds(vec![known, unknown, partition(1, 0)]).await);
+    say(&client.bounds(Vec::new()).await);
+    for at in [known, unknown, partition(1, 1)] {
+        say(&client.look_up(at, 0, 10).await);
+        say(&client.look_up(at, 1, 0).await);
+        say(&client.extent_for_timestamp(at, 0).await);
+        say(&client.extent_for_timestamp(at, i64::MAX).await);
+        say(&client.extent_with_max_timestamp(at).await);
+    }
+    client.disconnected([55; 16], true);
+    say(&client.leave(1).await);
+    say(&client.leave(1).await);
+    say(&client.beat(1, 0).await);
+    say(&client.passed(1).await);
+    say(&client.delete_topic(topic_id(1)).await);
+    say(&client.delete_topic(topic_id(1)).await);
+    say(&client.delete_topic(topic_id(9)).await);
+    said
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_follower_is_answered_as_the_owner_is() {
+    let alone = World::calm();
+    let expected = answers(alone.start(1).await.unwrap().client()).await;
+    let world = World::calm();
+    let _owner = world.start(1).await.unwrap();
+    let follower = world.start(2).await.unwrap();
+    let found = answers(follower.client()).await;
+    for (found, expected) in found.iter().zip(&expected) {
+        assert_eq!(found, expected);
+    }
+    assert_eq!(found.len(), expected.len());
+}
+
+async fn next_until(stream: &mut client::WatchStream, revision: u64) -> Vec<WatchEvent> {
+    let mut events = Vec::new();
+    loop {
+        let batch: Arc<WatchBatch> = stream.next().await.unwrap();
+        events.extend(batch.events.iter().cloned());
+        if batch.revision >= revision {
+            return events;
+        }
+    }
+}
+
+async fn snapshot(client: &Client) -> (Snapshot, client::WatchStream) {
+    let subscription = client.subscribe(None).await.unwrap();
+    (subscription.snapshot.unwrap(), subscription.stream)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_snapshot_and_what_follows_are_the_same_over_the_network() {
+    let world = World::calm();
+    let (first, incarnation) = with_topic(&world, 1).await;
+    let second = world.start(2).await.unwrap();
+    let (here, there) = (first.client(), second.client());
+    for (topic, count) in [(2, 20_001), (3, 30_000), (4, 3)] {
+        here.create_topic(new_topic(topic, count)).await.unwrap();
+    }
+    here.commit(commit(incarnation, 0, &[partition(3, 29_999)], 7))
+        .await
+        .unwrap();
+    let (expected, mut expected_stream) = snapshot(&here).await;
+    let (found, mut found_stream) = snapshot(&there).await;
+    assert_eq!(found, expected);
+    assert_eq!(found.bounds[2][29_999].high_watermark, 7);
+
+    there.create_partitions(topic_id(4), 5).await.unwrap();
+    there.register(new_process(8)).await.unwrap();
+    there
+        .commit(commit(
+            incarnation,
+            1,
+            &[partition(1, 0), partition(4, 4)],
+            2,
+        ))
+        .await
+        .unwrap();
+    let revision = there.delete_topic(topic_id(2)).await.unwrap();
+    let found = next_until(&mut found_stream, revision).await;
+    assert_eq!(found, next_until(&mut expected_stream, revision).await);
+    assert_eq!(found.len(), 5, "{found:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_goes_on_after_its_connection_broke() {
+    let world = World::calm();
+    let (first, incarnation) = with_topic(&world, 1).await;
+    let second = world.start(2).await.unwrap();
+    let (snapshot, mut stream) = snapshot(&second.client()).await;
+    world.network.disconnect(&owner(2).address);
+    while stream.next().await.is_ok() {}
+    let mut revision = 0;
+    for counter in 0..1000 {
+        let request = commit(incarnation, counter, &[partition(1, 0)], 1);
+        revision = first.client().commit(request).await.unwrap().revision;
+    }
+    second.client().wait_for_owner().await.unwrap();
+    let resumed = second
+        .client()
+        .subscribe(Some(snapshot.revision))
+        .await
+        .unwrap();
+    assert_eq!(resumed.snapshot, None);
+    let mut stream = resumed.stream;
+    let missed = next_until(&mut stream, revision).await;
+    let bases = missed.iter().map(|event| match event {
+        WatchEvent::Committed(segment) => segment.extents[0].1.base_offset,
+        other => panic!("{other:?}"),
+    });
+    assert!(bases.eq(0..1000));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_missed_too_much_starts_anew() {
+    let world = World::calm();
+    let (first, incarnation) = with_topic(&world, 1).await;
+    let second = world.start(2).await.unwrap();
+    let (before, _) = snapshot(&second.client()).await;
+    for counter in 0..1100 {
+        let request = commit(incarnation, counter, &[partition(1, 0)], 1);
+        first.client().commit(request).await.unwrap();
+    }
+    let anew = second.client().subscribe(Some(before.revision)).await;
+    let after = anew.unwrap().snapshot.unwrap();
+    assert_eq!(after.bounds[0][0].high_watermark, 1100);
+    // A revision that this owner never had.
+    let strange = second.client().subscribe(Some(u64::MAX)).await.unwrap();
+    assert_eq!(strange.snapshot, Some(after));
+}
