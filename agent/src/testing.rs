@@ -1,5 +1,6 @@
 //! A broker in memory and a client that speaks bytes, for the tests of this crate.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -29,6 +30,9 @@ pub(crate) fn local(port: u16) -> Endpoint {
     }
 }
 
+/// Each process draws its own, or two would be one to the cluster.
+static NEXT_SEED: AtomicU64 = AtomicU64::new(7);
+
 /// A broker in memory on free ports.
 pub(crate) fn config(settings: &[(&str, &str)]) -> Config {
     let pairs = settings
@@ -52,7 +56,7 @@ pub(crate) fn config(settings: &[(&str, &str)]) -> Config {
             bytes: ByteSize(8 << 20),
             interval: Some(Duration::from_millis(1)),
         },
-        seed: 7,
+        seed: NEXT_SEED.fetch_add(1, Ordering::Relaxed),
     }
 }
 

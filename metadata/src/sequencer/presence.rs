@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use floe_planted::Bug;
+
 use super::answer::Presence;
 use super::{Sequencer, WATCH_BATCHES_MAX, Waiting};
 use crate::api::{Process, Revision};
@@ -107,6 +109,9 @@ impl Sequencer {
     }
 
     pub(super) fn missed_since(&self, from: Revision) -> VecDeque<Arc<WatchBatch>> {
+        if Bug::ResumedWithGap.is_planted() {
+            return VecDeque::new();
+        }
         let missed = self.recent.iter().filter(|batch| batch.revision > from);
         missed.cloned().collect()
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use floe_planted::Bug;
 use futures::TryStreamExt;
 use futures::stream::{self, StreamExt};
 
@@ -50,8 +51,8 @@ impl Owned {
             }
         };
         let waited = match predecessor {
-            Predecessor::Gone => Duration::ZERO,
-            Predecessor::Silent => SUCCESSOR_WAITS,
+            Predecessor::Silent if !Bug::SuccessorDoesNotWait.is_planted() => SUCCESSOR_WAITS,
+            Predecessor::Silent | Predecessor::Gone => Duration::ZERO,
         };
         // From the fence on, which has come before this moment.
         let patience = tokio::time::sleep(waited);
