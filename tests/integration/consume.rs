@@ -168,7 +168,8 @@ fn a_consumer_creates_no_topic(target: &Target) {
     let topic = target.topic("never-made");
     let consumer = client::consumer(target.bootstrap());
     client::assign(&consumer, &topic, 0, Offset::Beginning);
-    let code = wait::until("an error for an unknown topic", LIMIT, || {
+    // librdkafka gives a topic 30 s to become known (topic.metadata.propagation.max.ms).
+    let code = wait::until("an error for an unknown topic", 2 * LIMIT, || {
         let error = consumer.poll(Duration::from_millis(100))?.err()?;
         error.rdkafka_error_code()
     });
