@@ -172,11 +172,16 @@ impl Consumer {
         *seen = data.high_watermark.max(*seen);
         let bytes = data.records.clone().unwrap_or_default().into_bytes();
         let asked_from = self.positions.get(&at).copied().unwrap_or_default();
+        let mut history = self.history.lock().expect("not poisoned");
         if data.high_watermark < asked_from {
             let end = data.high_watermark;
             let what = format!("{at}: asked from {asked_from} on, told that the log ends at {end}");
-            self.history.lock().expect("not poisoned").violation(what);
+            history.violation(what);
         }
+        // Whoever asks for the end of the log later is told no less.
+        let told = history.ends.entry(at).or_default();
+        *told = data.high_watermark.max(*told);
+        drop(history);
         for (offset, id) in records(&bytes) {
             let position = self.positions.entry(at).or_default();
             if offset < *position {
