@@ -76,6 +76,10 @@ impl Consumer {
             let (broker, dead, id) = agents.connect(&mut self.random).await;
             let mut link = Link::new(&broker, dead, id);
             self.high_watermarks.clear();
+            // What another agent told is asked of this one before producers have made it true.
+            if self.random.random_ratio(1, 2) {
+                self.ask_for_ends(&mut link).await.unwrap_or_default();
+            }
             let version = any_version(ApiKey::Fetch, &mut self.random);
             while self.poll(&mut link, version).await.is_ok() {
                 if self.random.random_ratio(1, 8) {
