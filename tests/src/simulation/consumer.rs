@@ -31,20 +31,28 @@ const DECOMPRESSED_BYTES_MAX: usize = 1 << 20;
 /// A consumer and its positions.
 #[derive(Debug)]
 pub struct Consumer {
+    /// Whether there is one agent at a time.
+    is_lonely: bool,
     random: StdRng,
     history: Arc<Mutex<Observed>>,
     topics: Arc<Topics>,
     positions: BTreeMap<TopicPartition, Offset>,
     /// One pass over each partition, for the whole run.
     passes: BTreeMap<TopicPartition, Read>,
-    /// Of the agent it is connected to; another one may be behind it, but never behind the consumer.
+    /// Of the agent it is connected to; another one may be behind it, but never behind the consumer. Where
+    /// there is one agent at a time, no later one is.
     high_watermarks: BTreeMap<TopicPartition, Offset>,
 }
 
 impl Consumer {
     /// A consumer at the start of every partition.
     #[must_use]
-    pub fn new(random: StdRng, history: Arc<Mutex<Observed>>, topics: Arc<Topics>) -> Self {
+    pub fn new(
+        is_lonely: bool,
+        random: StdRng,
+        history: Arc<Mutex<Observed>>,
+        topics: Arc<Topics>,
+    ) -> Self {
         let positions = topics
             .partitions()
             .iter()
@@ -52,6 +60,7 @@ impl Consumer {
             .collect();
         let (passes, high_watermarks) = Default::default();
         Self {
+            is_lonely,
             random,
             history,
             topics,
@@ -75,7 +84,7 @@ impl Consumer {
         loop {
             let (broker, dead, id) = agents.connect(&mut self.random).await;
             let mut link = Link::new(&broker, dead, id);
-            self.high_watermarks.clear();
+            self.new_agent();
             // What another agent told is asked of this one before producers have made it true.
             if self.random.random_ratio(1, 2) {
                 self.ask_for_ends(&mut link).await.unwrap_or_default();
@@ -102,8 +111,14 @@ impl Consumer {
                 sleep(Duration::from_millis(20)).await;
                 let (broker, dead, id) = agents.connect(&mut self.random).await;
                 link = Link::new(&broker, dead, id);
-                self.high_watermarks.clear();
+                self.new_agent();
             }
+        }
+    }
+
+    fn new_agent(&mut self) {
+        if !self.is_lonely {
+            self.high_watermarks.clear();
         }
     }
 

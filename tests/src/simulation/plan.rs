@@ -34,6 +34,8 @@ pub struct Plan {
     pub producer_states_bytes: usize,
     /// Commits a recovery may have to replay.
     pub replay_commits: u64,
+    /// Whether there is never more than one process.
+    pub is_lonely: bool,
     /// The lives of the cluster, one after the other.
     pub lives: Vec<Life>,
 }
@@ -80,8 +82,12 @@ impl Plan {
         let producers = (0..random.random_range(1..=3))
             .map(|id| producer(id, random))
             .collect();
+        let is_lonely = random.random_ratio(1, 2);
         let lives = (0..random.random_range(1..=4))
-            .map(|_| life(random))
+            .map(|_| match life(random) {
+                life if is_lonely => life.alone(),
+                life => life,
+            })
             .collect();
         Self {
             topics,
@@ -100,7 +106,20 @@ impl Plan {
             memory_bytes: 64 << 20,
             producer_states_bytes: pick(random, &[0, 1 << 10, 1 << 20]),
             replay_commits: pick(random, &[1, 4, 64, 10_000]),
+            is_lonely,
             lives,
+        }
+    }
+}
+
+impl Life {
+    /// The same for one process that nobody stands in for.
+    fn alone(self) -> Self {
+        Self {
+            processes: 1,
+            survivors: 0,
+            troubles: Vec::new(),
+            ..self
         }
     }
 }

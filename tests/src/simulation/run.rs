@@ -73,7 +73,7 @@ async fn simulate(seed: u64) -> Report {
     let (mut consumers, stop) = (JoinSet::new(), CancellationToken::new());
     for _ in 0..plan.consumers {
         let (random, observed) = (world.fork(), Arc::clone(&observed));
-        let mut consumer = Consumer::new(random, observed, Arc::clone(&topics));
+        let mut consumer = Consumer::new(plan.is_lonely, random, observed, Arc::clone(&topics));
         let (agents, stop) = (Arc::clone(&world.agents), stop.clone());
         consumers.spawn(async move {
             stop.run_until_cancelled(consumer.run(&agents)).await;
@@ -85,7 +85,9 @@ async fn simulate(seed: u64) -> Report {
         live(&mut world, life).await;
     }
     world.heal();
-    world.start_surely().await;
+    if !plan.is_lonely || world.living() == 0 {
+        world.start_surely().await;
+    }
     world.kill_but(1);
     world.agents.draining.store(true, Ordering::Relaxed);
     let finished = timeout(RECOVERY, async {
@@ -168,7 +170,7 @@ async fn final_read(world: &mut World, topics: &Arc<Topics>, observed: &Arc<Mute
         };
         log_ends.iter().map(end).collect()
     };
-    let mut reader = Consumer::new(random, Arc::clone(observed), Arc::clone(topics));
+    let mut reader = Consumer::new(false, random, Arc::clone(observed), Arc::clone(topics));
     let read = timeout(RECOVERY, reader.run_until(&world.agents, &log_ends)).await;
     if read.is_err() {
         let what = format!("the log cannot be read to its ends {log_ends:?}");
