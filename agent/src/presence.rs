@@ -144,8 +144,10 @@ impl Presence {
     /// that somebody may wait for.
     async fn beat(&self, incarnation: u32, view: &View) {
         loop {
-            let passed = view.revision();
             let changes = view.changes();
+            // Before the revision: a change in between is told twice rather than late.
+            let told = changes.get();
+            let passed = view.revision();
             match self.client.beat(incarnation, passed).await {
                 Ok(true) => {}
                 Ok(false) if self.is_leaving() => {}
@@ -155,7 +157,7 @@ impl Presence {
             tokio::select! {
                 biased;
                 () = self.needed.notified() => return,
-                _ = changes.wait_for(|changed| *changed > passed) => {}
+                _ = changes.wait_for(|changed| *changed > told) => {}
                 () = tokio::time::sleep(BEAT) => {}
             }
         }

@@ -321,6 +321,11 @@ impl Sequencer {
             revision: self.state.revision(),
             events: writes.events,
         };
+        let is_changed = |event: &WatchEvent| matches!(event, WatchEvent::ProcessesChanged(_));
+        if events.events.iter().any(is_changed) {
+            let processes = self.state.processes();
+            self.processes_changed(&processes);
+        }
         if Bug::EventsBeforeDurable.is_planted() {
             let early = WatchBatch {
                 events: mem::take(&mut events.events),
@@ -330,11 +335,6 @@ impl Sequencer {
         }
         if Bug::WatchEventLost.is_planted() && events.revision.is_multiple_of(16) {
             events.events.clear();
-        }
-        let is_changed = |event: &WatchEvent| matches!(event, WatchEvent::ProcessesChanged(_));
-        if events.events.iter().any(is_changed) {
-            let processes = self.state.processes();
-            self.processes_changed(&processes);
         }
         self.rows_bytes += rows_bytes;
         self.submitted += 1;

@@ -5,7 +5,8 @@
 //! FLOE_PLANTED_BUGS=1 cargo run -p floe-tests --bin planted-bugs NoFence    one
 //! ```
 //!
-//! `FLOE_TEST_SEEDS` bounds the seeds per bug, 10,000 by default.
+//! `FLOE_TEST_SEEDS` bounds the seeds per bug, 10,000 by default. A hunt that goes on for more than
+//! [`LIMIT`] ends the program: a bug that stops the simulated time would hold it for ever.
 
 #![allow(
     clippy::print_stdout,
@@ -15,7 +16,8 @@
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
-use std::sync::Mutex;
+use std::sync::{Mutex, mpsc};
+use std::time::Duration;
 
 use floe_planted::Bug;
 use floe_tests::config;
@@ -29,6 +31,9 @@ const SEEDS: u64 = 10_000;
 
 /// Seeds in which nothing may be found while no bug is awake.
 const SEEDS_WITHOUT: u64 = 100;
+
+/// The time that one hunt may take, many times what the longest takes.
+const LIMIT: Duration = Duration::from_secs(600);
 
 /// The first seed that breaks a promise.
 struct Found {
@@ -51,8 +56,19 @@ fn broken(seed: u64) -> Option<String> {
     }
 }
 
+/// What [`search`] finds with `bug` awake, within [`LIMIT`]; ends the program when that has passed.
+fn hunt(bug: Option<Bug>, seeds: u64) -> Option<Found> {
+    floe_planted::plant(bug);
+    let (done, finds) = mpsc::channel();
+    std::thread::spawn(move || done.send(search(seeds)));
+    finds.recv_timeout(LIMIT).unwrap_or_else(|_| {
+        println!("FAILED: {bug:?}: no end within {LIMIT:?}");
+        std::process::exit(1)
+    })
+}
+
 /// Looks through `seeds` seeds, up to one that breaks a promise.
-fn hunt(seeds: u64) -> Option<Found> {
+fn search(seeds: u64) -> Option<Found> {
     let first = Mutex::new(None::<Found>);
     each_seed(BASE, seeds, |index, seed| {
         let Some(broken) = broken(seed) else {
@@ -83,14 +99,13 @@ fn main() -> ExitCode {
     let seeds = config::seeds().unwrap_or(SEEDS);
     // A bug may well make the code panic; what it said is told with what was found.
     std::panic::set_hook(Box::new(|_| {}));
-    if let Some(Found { seed, broken, .. }) = hunt(SEEDS_WITHOUT) {
+    if let Some(Found { seed, broken, .. }) = hunt(None, SEEDS_WITHOUT) {
         println!("FAILED: without a bug, seed {seed}: {broken}");
         return ExitCode::FAILURE;
     }
     let (mut numbers, mut missed) = (Vec::new(), 0);
     for bug in Bug::ALL.iter().copied().filter(is_wanted) {
-        floe_planted::plant(Some(bug));
-        match hunt(seeds) {
+        match hunt(Some(bug), seeds) {
             Some(Found {
                 number,
                 seed,
@@ -106,7 +121,6 @@ fn main() -> ExitCode {
             }
         }
     }
-    floe_planted::plant(None);
     numbers.sort_unstable();
     let median = numbers.get(numbers.len() / 2).copied().unwrap_or(0);
     let found = numbers.len();
