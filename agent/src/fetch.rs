@@ -36,7 +36,7 @@ use floe_metadata::client::Client;
 use floe_metadata::client::view::View;
 use floe_protocol::types::TopicPartition;
 use floe_storage::cache::BlockCache;
-use floe_storage::key::Lineage;
+use floe_storage::key::Lineages;
 use floe_storage::tasks::Tasks;
 use tokio_util::sync::CancellationToken;
 
@@ -67,8 +67,8 @@ pub struct FetchParts {
     pub fresh: Arc<Fresh>,
     /// Chunks of objects.
     pub cache: BlockCache,
-    /// Part of every segment's name.
-    pub lineage: Lineage,
+    /// Tells a segment's key.
+    pub lineages: Lineages,
     /// What answers may hold.
     pub memory: MemoryBudget,
     /// Where session ids are drawn from.
@@ -104,7 +104,7 @@ impl FetchPath {
             view,
             fresh,
             cache,
-            lineage,
+            lineages,
             memory,
             seed,
         } = parts;
@@ -112,7 +112,7 @@ impl FetchPath {
         Self {
             client,
             view,
-            reader: Reader::new(fresh, cache, lineage, read_ahead),
+            reader: Reader::new(fresh, cache, lineages, read_ahead),
             plans: Plans::default(),
             sessions: Sessions::new(seed),
             memory,

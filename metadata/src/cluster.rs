@@ -12,19 +12,23 @@
 
 use bytes::Bytes;
 use floe_protocol::checksum::crc32c;
-use floe_storage::key::{self, Lineage};
+use floe_storage::key::{self, EarlierLineage, Lineage, Lineages};
 use floe_storage::store::{Caller, Created, Store, StoreError, StoreErrorKind};
 
+use crate::ownership::{self, ClaimError, Moved};
 use crate::rpc::Secret;
 
 /// The format that is written and the newest that is understood.
 const VERSION: u32 = 1;
 
-/// Facts about a cluster that never change during a lineage.
+/// Facts about a cluster that never change during a lineage. They are those of its object until it is moved
+/// to another engine; then the last record of the lineage's claims says what is new, see [`Moved`].
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Cluster {
     /// Which life of the cluster this is.
     pub lineage: Lineage,
+    /// The lives before, the oldest first.
+    pub earlier: Vec<EarlierLineage>,
     /// The id clients see: 16 bytes in 22 characters of URL-safe base64, as Kafka writes it.
     pub id: String,
     /// The engine that holds the metadata.
@@ -71,37 +75,88 @@ pub enum ClusterError {
     /// The object is not what anyone wrote.
     #[error("object '{}' is damaged: it names no cluster", key::cluster())]
     Damaged,
+    /// The record of a move to another engine cannot be read.
+    #[error(transparent)]
+    Claim(#[from] ClaimError),
+    /// A life began with a write epoch that the one before it used.
+    #[error(
+        "the records of the cluster's moves contradict each other: lineage {0} began too early"
+    )]
+    Contradiction(Lineage),
 }
 
 impl Cluster {
-    /// Reads the cluster's object, or creates it from `new`. Of several that create at once one wins,
+    /// Reads what the cluster is now, or creates it from `new`. Of several that create at once one wins,
     /// and all agree on it.
     ///
     /// # Errors
     /// See [`ClusterError`]; nothing was changed unless the store failed.
     pub async fn open(store: &Store, engine: &str, new: NewCluster) -> Result<Self, ClusterError> {
-        let path = key::cluster();
-        let found = match store.get_whole(&path, Caller::Metadata).await {
-            Ok(found) => found,
-            Err(error) if error.kind() == StoreErrorKind::NotFound => {
-                let ours = Self::new(engine, new);
-                let text = Bytes::from(ours.encode());
-                match store
-                    .put_create(&path, vec![text], Caller::Metadata)
-                    .await?
-                {
-                    Created::New => return Ok(ours),
-                    Created::Existed => store.get_whole(&path, Caller::Metadata).await?,
-                }
+        let cluster = loop {
+            if let Some(cluster) = Self::read(store).await? {
+                break cluster;
             }
-            Err(error) => return Err(error.into()),
+            let ours = Self::new(engine, new);
+            let text = vec![Bytes::from(ours.encode())];
+            let path = key::cluster();
+            let created = store.put_create(&path, text, Caller::Metadata).await?;
+            if created == Created::New {
+                return Ok(ours);
+            }
         };
-        let cluster = Self::parse(&found)?;
-        if cluster.engine != engine {
-            let (found, asked) = (cluster.engine, engine.to_owned());
+        cluster.check_engine(engine)?;
+        Ok(cluster)
+    }
+
+    /// Refuses another engine than the one that holds the metadata.
+    ///
+    /// # Errors
+    /// `OtherEngine`.
+    pub fn check_engine(&self, engine: &str) -> Result<(), ClusterError> {
+        if self.engine != engine {
+            let (found, asked) = (self.engine.clone(), engine.to_owned());
             return Err(ClusterError::OtherEngine { found, asked });
         }
-        Ok(cluster)
+        Ok(())
+    }
+
+    /// What the cluster in a store is now; `None` when there is none.
+    ///
+    /// # Errors
+    /// The store failed, or holds what nobody wrote.
+    pub async fn read(store: &Store) -> Result<Option<Self>, ClusterError> {
+        let found = match store.get_whole(&key::cluster(), Caller::Metadata).await {
+            Ok(found) => found,
+            Err(error) if error.kind() == StoreErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let mut cluster = Self::parse(&found)?;
+        while let Some(moved) = ownership::moved(store, cluster.lineage).await? {
+            cluster.follow(moved)?;
+        }
+        Ok(Some(cluster))
+    }
+
+    /// Goes on to the next life.
+    fn follow(&mut self, moved: Moved) -> Result<(), ClusterError> {
+        let before = self.earlier.last().map_or(0, |life| life.last_write_epoch);
+        if moved.last_write_epoch <= before {
+            return Err(ClusterError::Contradiction(self.lineage));
+        }
+        self.earlier.push(EarlierLineage {
+            lineage: self.lineage,
+            last_write_epoch: moved.last_write_epoch,
+        });
+        self.lineage = moved.lineage;
+        self.engine = moved.engine;
+        self.secret = moved.secret;
+        Ok(())
+    }
+
+    /// The lineages that its segments are named in.
+    #[must_use]
+    pub fn lineages(&self) -> Lineages {
+        Lineages::new(self.lineage, &self.earlier)
     }
 
     /// Whether the store holds a cluster already.
@@ -116,6 +171,7 @@ impl Cluster {
     fn new(engine: &str, new: NewCluster) -> Self {
         Self {
             lineage: Lineage(new.lineage),
+            earlier: Vec::new(),
             id: encode_id(new.id),
             engine: engine.to_owned(),
             secret: Secret(new.secret),
@@ -125,6 +181,7 @@ impl Cluster {
     fn encode(&self) -> String {
         let Self {
             lineage,
+            earlier: _,
             id,
             engine,
             secret: Secret(secret),
@@ -148,6 +205,7 @@ impl Cluster {
             let secret = fields.get("secret").map_or(Some(lineage), Lineage::parse)?;
             Some(Self {
                 lineage,
+                earlier: Vec::new(),
                 id: fields.get("id")?.to_owned(),
                 engine: fields.get("engine")?.to_owned(),
                 secret: Secret(secret.0),

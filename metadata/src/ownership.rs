@@ -14,6 +14,9 @@
 //! - A claim carries the engine's epoch it was made at. An engine that shows a lower one later was
 //!   set back, and is refused.
 //!
+//! A lineage ends when its cluster is moved to another engine: then [`Moved`] stands where the next claim
+//! would.
+//!
 //! Whether a predecessor is gone is a question, not a timer. In a folder an exclusive file lock, which
 //! the kernel drops with its process, answers it; elsewhere the claim says where its owner answers.
 
@@ -29,8 +32,14 @@ use futures::TryStreamExt;
 
 use crate::cluster::{Fields, seal};
 
-/// The format of claims that is written and the newest that is understood.
+mod moved;
+
+pub use moved::Moved;
+
+/// The format of claims.
 const VERSION: u32 = 1;
+/// The format of the record that ends a lineage, and the newest that is understood.
+const MOVED_VERSION: u32 = 2;
 
 /// A process, as others can find and recognise it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -106,7 +115,7 @@ pub enum ClaimError {
     CreateNotHonoured,
     /// A newer release owned this cluster.
     #[error(
-        "claim {epoch} has format {version}, this release understands {VERSION}: use a newer one"
+        "claim {epoch} has format {version}, this release understands {MOVED_VERSION}: use a newer one"
     )]
     Newer {
         /// Which claim.
@@ -114,6 +123,12 @@ pub enum ClaimError {
         /// Its format.
         version: u32,
     },
+    /// The lineage has ended.
+    #[error(
+        "the cluster's metadata was moved to engine '{}' and is lineage {} now: check --metadata",
+        .0.engine, .0.lineage
+    )]
+    Moved(Moved),
     /// A claim is not what anyone wrote.
     #[error("object '{0}' is damaged: it is no claim")]
     Damaged(String),
@@ -207,9 +222,10 @@ impl Ownership {
             .await?
         {
             None => Ok(()),
-            Some(_) => Err(ClaimError::Overtaken(
-                read(&self.store, self.lineage, next).await?,
-            )),
+            Some(_) => match read(&self.store, self.lineage, next).await? {
+                Record::Claim(claim) => Err(ClaimError::Overtaken(claim)),
+                Record::Moved(moved) => Err(ClaimError::Moved(moved)),
+            },
         }
     }
 
@@ -252,8 +268,35 @@ impl Ownership {
 /// The newest claim, and whether its owner has let go of it. `None` when there never was one.
 ///
 /// # Errors
-/// The store failed, or a claim is not what anyone wrote.
+/// The store failed, a claim is not what anyone wrote, or the lineage has ended.
 pub async fn newest(store: &Store, lineage: Lineage) -> Result<Option<(Claim, bool)>, ClaimError> {
+    match last(store, lineage).await? {
+        None => Ok(None),
+        Some((Record::Claim(claim), is_released)) => Ok(Some((claim, is_released))),
+        Some((Record::Moved(moved), _)) => Err(ClaimError::Moved(moved)),
+    }
+}
+
+/// Where the cluster went on after `lineage`; `None` while it has not ended.
+///
+/// # Errors
+/// The store failed, or a record is not what anyone wrote.
+pub async fn moved(store: &Store, lineage: Lineage) -> Result<Option<Moved>, ClaimError> {
+    match last(store, lineage).await? {
+        Some((Record::Moved(moved), _)) => Ok(Some(moved)),
+        Some((Record::Claim(_), _)) | None => Ok(None),
+    }
+}
+
+/// What stands under the name of an epoch.
+#[derive(PartialEq, Eq, Debug)]
+enum Record {
+    Claim(Claim),
+    Moved(Moved),
+}
+
+/// The record of the newest epoch, and whether that was released.
+async fn last(store: &Store, lineage: Lineage) -> Result<Option<(Record, bool)>, ClaimError> {
     let (mut newest, mut released) = (None, None);
     let mut names = store.list(&key::epochs(lineage), Caller::Metadata);
     while let Some(object) = names.try_next().await? {
@@ -263,16 +306,29 @@ pub async fn newest(store: &Store, lineage: Lineage) -> Result<Option<(Claim, bo
     match newest {
         None => Ok(None),
         Some(epoch) => {
-            let claim = read(store, lineage, epoch).await?;
-            Ok(Some((claim, released == Some(epoch))))
+            let record = read(store, lineage, epoch).await?;
+            Ok(Some((record, released == Some(epoch))))
         }
     }
 }
 
-async fn read(store: &Store, lineage: Lineage, epoch: u64) -> Result<Claim, ClaimError> {
+async fn read(store: &Store, lineage: Lineage, epoch: u64) -> Result<Record, ClaimError> {
     let path = key::epoch(lineage, epoch);
     let text = store.get_whole(&path, Caller::Metadata).await?;
-    Claim::parse(epoch, &text)
+    Record::parse(epoch, &text)
+}
+
+impl Record {
+    fn parse(epoch: u64, text: &[u8]) -> Result<Self, ClaimError> {
+        let damaged = || ClaimError::Damaged(format!("claim {epoch}"));
+        let fields = Fields::parse(text, "floe claim").ok_or_else(damaged)?;
+        match fields.version {
+            0 | VERSION => Claim::parse(epoch, &fields).map(Self::Claim),
+            MOVED_VERSION => Moved::parse(epoch, &fields).map(Self::Moved),
+            version => return Err(ClaimError::Newer { epoch, version }),
+        }
+        .ok_or_else(damaged)
+    }
 }
 
 impl Claim {
@@ -288,28 +344,17 @@ impl Claim {
         )))
     }
 
-    fn parse(epoch: u64, text: &[u8]) -> Result<Self, ClaimError> {
-        let damaged = || ClaimError::Damaged(format!("claim {epoch}"));
-        let fields = Fields::parse(text, "floe claim").ok_or_else(damaged)?;
-        if fields.version > VERSION {
-            return Err(ClaimError::Newer {
-                epoch,
-                version: fields.version,
-            });
-        }
-        let parsed = || {
-            let owner = OwnerId {
+    /// `None` when the fields are not those of epoch `epoch`.
+    fn parse(epoch: u64, fields: &Fields<'_>) -> Option<Self> {
+        let claim = Self {
+            epoch: fields.get("epoch")?.parse().ok()?,
+            owner: OwnerId {
                 address: fields.get("address")?.to_owned(),
                 nonce: Lineage::parse(fields.get("nonce")?)?.0,
-            };
-            let engine_epoch = fields.get("engine-epoch")?.parse().ok()?;
-            (fields.get("epoch")?.parse() == Ok(epoch)).then_some(Self {
-                epoch,
-                owner,
-                engine_epoch,
-            })
+            },
+            engine_epoch: fields.get("engine-epoch")?.parse().ok()?,
         };
-        parsed().ok_or_else(damaged)
+        (claim.epoch == epoch).then_some(claim)
     }
 }
 

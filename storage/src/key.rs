@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cluster                                          the cluster's birth certificate, create-only
-//! epochs/<lineage>/<epoch, 16 hex>                 a claim of ownership, create-only
+//! epochs/<lineage>/<epoch, 16 hex>                 a claim of ownership, or where the cluster moved; create-only
 //! epochs/<lineage>/<epoch, 16 hex>-released        its owner let go of it, create-only
 //! meta/<lineage>/…                                 the embedded engine's own names
 //! segments/<level>/<2 hex>/<lineage>-<segment id>  2 hex: low byte of the CRC32C of the id
@@ -15,7 +15,11 @@ use std::fmt;
 
 use object_store::path::Path;
 
+pub use self::lineages::{EarlierLineage, Lineages};
+
 use crate::segment::SegmentId;
+
+mod lineages;
 
 /// Which life of a cluster an object belongs to: random, new at create, import, restore and rebuild.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

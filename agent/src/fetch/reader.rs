@@ -8,7 +8,7 @@ use bytes::Bytes;
 use floe_metadata::api::Extent;
 use floe_protocol::types::Offset;
 use floe_storage::cache::BlockCache;
-use floe_storage::key::{self, Lineage};
+use floe_storage::key::Lineages;
 use object_store::path::Path;
 
 use super::assembler::Assembler;
@@ -54,7 +54,7 @@ pub(crate) struct Found {
 pub(crate) struct Reader {
     fresh: Arc<Fresh>,
     cache: BlockCache,
-    lineage: Lineage,
+    lineages: Lineages,
     positions: Positions,
     read_ahead: ReadAhead,
 }
@@ -66,17 +66,17 @@ enum Step {
 }
 
 impl Reader {
-    /// A reader of the segments of `lineage`.
+    /// A reader of the segments of all lives of a cluster.
     pub(crate) fn new(
         fresh: Arc<Fresh>,
         cache: BlockCache,
-        lineage: Lineage,
+        lineages: Lineages,
         read_ahead: ReadAhead,
     ) -> Self {
         Self {
             fresh,
             cache,
-            lineage,
+            lineages,
             positions: Positions::default(),
             read_ahead,
         }
@@ -171,7 +171,7 @@ impl Reader {
     }
 
     fn path(&self, extent: &Extent) -> Path {
-        key::segment(self.lineage, extent.level, extent.segment)
+        self.lineages.segment(extent.level, extent.segment)
     }
 
     /// Brings the first of `extents`, as many as will be read, into the cache side by side; one after

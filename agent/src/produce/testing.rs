@@ -138,7 +138,7 @@ impl Rig {
             view: Arc::clone(&view),
             fresh,
             cache: BlockCache::new(polite.clone(), 32 << 20),
-            lineage,
+            lineages: lineage.into(),
             memory: memory.clone(),
             seed,
         };
@@ -169,7 +169,7 @@ impl Rig {
             view,
             fresh: Arc::new(Fresh::new(0)),
             cache: BlockCache::new(self.polite.clone(), 32 << 20),
-            lineage: self.service.cluster().lineage,
+            lineages: self.service.cluster().lineages(),
             memory: self.memory.clone(),
             seed: 2,
         };

@@ -171,7 +171,7 @@ pub async fn assemble(
         view: Arc::clone(&view),
         fresh,
         cache,
-        lineage,
+        lineages: metadata.cluster().lineages(),
         memory: memory.clone(),
         seed: parts.sessions_seed,
     };

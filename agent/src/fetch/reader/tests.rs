@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use floe_protocol::compression::Compression;
 use floe_protocol::record_batch::{BatchBuilder, BatchHeader};
 use floe_protocol::types::{TopicId, TopicPartition};
+use floe_storage::key::{self, Lineage};
 use floe_storage::segment::{SealedSegment, SegmentId, Writer};
 use floe_storage::store::{Store, StoreErrorKind, StoreOptions};
 use floe_storage::tasks::Tasks;
@@ -73,7 +74,7 @@ impl Fixture {
         let fresh = Arc::new(Fresh::new(u64::MAX));
         let cache = BlockCache::new(store, 64 << 20);
         let ahead = ReadAhead::new(Tasks::new(), CancellationToken::new());
-        let reader = Reader::new(Arc::clone(&fresh), cache, LINEAGE, ahead);
+        let reader = Reader::new(Arc::clone(&fresh), cache, LINEAGE.into(), ahead);
         Self {
             base,
             fresh,
