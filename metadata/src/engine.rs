@@ -56,6 +56,14 @@ pub trait Engine: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// [`EngineError::UnexpectedEpoch`] without effect; after `Unavailable` the epoch may be taken.
     async fn acquire(&self, expected_epoch: u64) -> Result<Arc<dyn Session>, EngineError>;
+
+    /// The rows of a half-open range of keys in order, all of one moment, without being the owner or
+    /// disturbing it. Nothing when there never was one. What was durable before this call shows.
+    ///
+    /// # Errors
+    /// Any ends the stream. A busy owner may tidy up what is being looked at: then it is `Unavailable`
+    /// and may be asked for again.
+    fn look(&self, range: Range<Bytes>) -> BoxStream<'_, Result<Row, EngineError>>;
 }
 
 /// Ownership of an engine, until it is fenced, lost or released.

@@ -33,6 +33,7 @@ macro_rules! suite {
             a_fence_meets_batches_under_way,
             a_released_session_is_closed,
             large_batches_arrive_whole,
+            a_look_shows_what_is_durable_and_disturbs_nobody,
         );
     };
     (@each $store:expr, #[$runtime:meta], $($name:ident,)*) => {
@@ -331,4 +332,36 @@ pub(crate) async fn large_batches_arrive_whole(handles: &impl Handles) {
         successor.get(&Bytes::from_static(b"m")).await.unwrap(),
         Some(megabyte)
     );
+}
+
+pub(crate) async fn a_look_shows_what_is_durable_and_disturbs_nobody(handles: &impl Handles) {
+    let onlooker = handles();
+    let look = async |range: Range<&'static str>| -> Vec<Row> {
+        let range =
+            Bytes::from_static(range.start.as_bytes())..Bytes::from_static(range.end.as_bytes());
+        onlooker.look(range).try_collect().await.unwrap()
+    };
+    assert_eq!(look("a".."z").await, []);
+    let session = next_owner(handles).await;
+    let value = "v".repeat(1000);
+    let rows = (0..3000).map(|number| change(&format!("k{number:05}"), &value));
+    session.submit(rows.collect()).await.unwrap();
+    let last = vec![change("a", "1"), change("b", "2"), deletion("k00001")];
+    session.submit(last).await.unwrap();
+    assert_eq!(look("k".."l").await.len(), 2999);
+    let row = |key: &'static str, value: &'static str| {
+        (
+            Bytes::from_static(key.as_bytes()),
+            Bytes::from_static(value.as_bytes()),
+        )
+    };
+    assert_eq!(look("a".."c").await, [row("a", "1"), row("b", "2")]);
+    assert_eq!(look("a".."b").await, [row("a", "1")]);
+    assert_eq!(look("b".."b").await, []);
+    session.submit(vec![change("a", "3")]).await.unwrap();
+    assert_eq!(look("a".."b").await, [row("a", "3")]);
+    session.barrier().await.unwrap();
+    session.release().await.unwrap();
+    assert_eq!(look("a".."b").await, [row("a", "3")]);
+    next_owner(handles).await.barrier().await.unwrap();
 }

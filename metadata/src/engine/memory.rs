@@ -162,6 +162,12 @@ impl Engine for MemoryEngine {
             submitted: Mutex::new(0),
         }))
     }
+
+    fn look(&self, range: Range<Bytes>) -> BoxStream<'_, Result<Row, EngineError>> {
+        let rows = self.rows().into_iter();
+        let asked = rows.filter(move |(key, _)| range.contains(key));
+        stream::iter(asked.map(Ok)).boxed()
+    }
 }
 
 const UNAVAILABLE: EngineError = EngineError::Unavailable(None);

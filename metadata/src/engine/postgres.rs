@@ -44,6 +44,7 @@ use super::{Durable, Engine, EngineError, Row, RowChange, Session};
 
 mod error;
 mod link;
+mod look;
 mod patience;
 mod queue;
 mod reads;
@@ -159,6 +160,10 @@ impl Engine for PostgresEngine {
             reads,
             _ended: ended.drop_guard(),
         }))
+    }
+
+    fn look(&self, range: Range<Bytes>) -> BoxStream<'_, Result<Row, EngineError>> {
+        look::rows(&self.server, range)
     }
 }
 

@@ -36,7 +36,7 @@ use slatedb::admin::{Admin, AdminBuilder};
 use slatedb::config::{CloseOptions, ScanOptions, Settings};
 use slatedb::db_cache::SplitCache;
 use slatedb::db_cache::moka::{MokaCache, MokaCacheOptions};
-use slatedb::{CloseReason, Db, ErrorKind};
+use slatedb::{CloseReason, Db, DbIterator, ErrorKind};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use self::clock::SessionClock;
@@ -46,6 +46,7 @@ use super::{Durable, Engine, EngineError, Row, RowChange, Session};
 
 mod clock;
 mod folder;
+mod look;
 mod queue;
 mod upkeep;
 
@@ -199,6 +200,10 @@ impl Engine for SlateEngine {
         };
         Ok(Arc::new(session))
     }
+
+    fn look(&self, range: Range<Bytes>) -> BoxStream<'_, Result<Row, EngineError>> {
+        look::rows(self, range)
+    }
 }
 
 fn settings() -> Settings {
@@ -227,6 +232,20 @@ fn cache() -> SplitCache {
         .with_block_cache(part())
         .with_meta_cache(part())
         .build()
+}
+
+fn scan_options() -> ScanOptions {
+    ScanOptions::default()
+        .with_read_ahead_bytes(SCAN_READ_BYTES)
+        .with_max_fetch_tasks(4)
+}
+
+fn each(rows: DbIterator) -> BoxStream<'static, Result<Row, EngineError>> {
+    let rows = stream::unfold(rows, |mut rows| async {
+        let row = rows.next().await.map_err(engine_error).transpose()?;
+        Some((row.map(|row| (row.key, row.value)), rows))
+    });
+    rows.boxed()
 }
 
 fn engine_error(error: slatedb::Error) -> EngineError {
@@ -284,23 +303,16 @@ impl Session for SlateSession {
             return stream::empty().boxed();
         }
         let all_before = self.submit(Vec::new());
-        let options = ScanOptions::default()
-            .with_read_ahead_bytes(SCAN_READ_BYTES)
-            .with_max_fetch_tasks(4);
         let opened = async move {
             all_before.await?;
             self.db
-                .scan_with_options(range, &options)
+                .scan_with_options(range, &scan_options())
                 .await
                 .map_err(engine_error)
         };
         stream::once(opened)
             .flat_map(|opened| match opened {
-                Ok(rows) => stream::unfold(rows, |mut rows| async {
-                    let row = rows.next().await.map_err(engine_error).transpose()?;
-                    Some((row.map(|row| (row.key, row.value)), rows))
-                })
-                .boxed(),
+                Ok(rows) => each(rows),
                 Err(error) => stream::iter([Err(error)]).boxed(),
             })
             .boxed()

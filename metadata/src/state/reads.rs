@@ -58,6 +58,12 @@ impl State {
         self.counters.write_epoch
     }
 
+    /// The lowest write epoch that a commit may name.
+    #[must_use]
+    pub const fn lowest_accepted(&self) -> u32 {
+        self.counters.lowest_accepted
+    }
+
     /// Where a partition's log begins and ends; `None` if there is no such partition.
     #[must_use]
     pub fn bounds(&self, partition: TopicPartition) -> Option<PartitionBounds> {

@@ -27,7 +27,7 @@ use super::rows::segment::{BatchRow, CommitFacts, ExtentRow, Outcome, ProducerRo
 use super::rows::{Place, RowKey, head, process, producer, topic};
 use super::topics::{SlotId, chunk_of};
 use super::{State, StateConfig};
-use crate::api::Process;
+use crate::api::{Process, Revision};
 
 /// Rows that do not make a state. Nothing may be served, repaired or deleted on their word.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -127,6 +127,10 @@ impl Recovery {
         }
         self.last = Some(key);
         Ok(())
+    }
+
+    pub(super) const fn revision(&self) -> Revision {
+        self.state.counters.revision
     }
 
     fn heads(&mut self, id: TopicId, chunk: u32, heads: &[head::Head]) -> bool {

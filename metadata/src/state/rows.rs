@@ -45,6 +45,8 @@ const HEADS: u8 = 0x18;
 const SEGMENT: u8 = 0x20;
 const PRODUCER: u8 = 0xf0;
 const DELETED_TOPIC: u8 = 0xf1;
+/// Above all tags there will ever be.
+const END: u8 = 0xff;
 
 /// Key of a row in the engine.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -76,6 +78,12 @@ impl RowKey {
     #[must_use]
     pub fn resident() -> Range<Bytes> {
         Bytes::from_static(&[COUNTERS])..Bytes::from_static(&[PRODUCER])
+    }
+
+    /// The keys of all rows, resident and paged, in order.
+    #[must_use]
+    pub fn all() -> Range<Bytes> {
+        Bytes::from_static(&[COUNTERS])..Bytes::from_static(&[END])
     }
 
     /// The keys of all producer states, in order.

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Server;
 use super::error::{PostgresError, Progress};
-use super::link::Link;
+use super::link::{Link, Parameter};
 use super::patience::Patience;
 use super::queue::Queue;
 use crate::engine::{EngineError, Row};
@@ -27,7 +27,7 @@ const READERS: usize = 3;
 const KEYS_MAX: usize = 256;
 /// What a page is to hold, in bytes; its number of rows is fitted to that.
 const PAGE_BYTES: usize = 1 << 20;
-const PAGE_ROWS_FIRST: usize = 256;
+pub(super) const PAGE_ROWS_FIRST: usize = 256;
 const PAGE_ROWS_MIN: usize = 16;
 const PAGE_ROWS_MAX: usize = 4096;
 
@@ -37,7 +37,7 @@ FROM floe_owner AS owner LEFT JOIN floe_row AS found
   ON found.lineage = owner.lineage AND found.key = ANY($2)
 WHERE owner.lineage = $1";
 
-const PAGE: &str = "\
+pub(super) const PAGE: &str = "\
 SELECT owner.epoch, owner.sequence, page.key, page.value
 FROM floe_owner AS owner LEFT JOIN (
   SELECT lineage, key, value FROM floe_row
@@ -49,7 +49,7 @@ ORDER BY page.key";
 type Answer<T> = oneshot::Sender<Result<T, EngineError>>;
 
 /// Rows as they are stored, without a value where deleted.
-type Stored = Vec<(Bytes, Option<Bytes>)>;
+pub(super) type Stored = Vec<(Bytes, Option<Bytes>)>;
 
 #[derive(Debug)]
 enum Read {
@@ -237,7 +237,11 @@ fn take(waiting: &mut VecDeque<Read>) -> Option<Work> {
 }
 
 /// What is left of the range after a page, and with how many rows to go on.
-fn next_page(page: &Stored, range: Range<Bytes>, rows: usize) -> Option<(Range<Bytes>, usize)> {
+pub(super) fn next_page(
+    page: &Stored,
+    range: Range<Bytes>,
+    rows: usize,
+) -> Option<(Range<Bytes>, usize)> {
     let (last, _) = page.last()?;
     if page.len() < rows {
         return None;
@@ -303,7 +307,7 @@ impl Reader {
         let lineage = lineage.0.as_slice();
         let (start, end) = (page.range.start.as_ref(), page.range.end.as_ref());
         let limit = i64::try_from(page.rows).unwrap_or(i64::MAX);
-        let parameters: [(&(dyn ToSql + Sync), Type); 4] = [
+        let parameters: [Parameter<'_>; 4] = [
             (&lineage, Type::BYTEA),
             (&start, Type::BYTEA),
             (&end, Type::BYTEA),
@@ -371,17 +375,21 @@ impl Reader {
                 known,
             });
         }
-        let mut stored = Vec::with_capacity(rows.len());
-        for row in &rows {
-            // No key: the owner's row alone, joined with nothing.
-            if let Some(key) = link.column::<Option<&[u8]>>(row, 2)? {
-                let value = link.column::<Option<&[u8]>>(row, 3)?;
-                stored.push((
-                    Bytes::copy_from_slice(key),
-                    value.map(Bytes::copy_from_slice),
-                ));
-            }
-        }
-        Ok(stored)
+        stored(link, &rows)
     }
+}
+
+pub(super) fn stored(link: &Link, rows: &[tokio_postgres::Row]) -> Result<Stored, PostgresError> {
+    let mut stored = Vec::with_capacity(rows.len());
+    for row in rows {
+        // No key: the owner's row alone, joined with nothing.
+        if let Some(key) = link.column::<Option<&[u8]>>(row, 2)? {
+            let value = link.column::<Option<&[u8]>>(row, 3)?;
+            stored.push((
+                Bytes::copy_from_slice(key),
+                value.map(Bytes::copy_from_slice),
+            ));
+        }
+    }
+    Ok(stored)
 }
