@@ -12,3 +12,4 @@ pub mod state;
 pub mod steady_clock;
 #[cfg(test)]
 mod testing;
+pub mod transfer;

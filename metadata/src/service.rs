@@ -38,6 +38,8 @@ mod member;
 mod owner;
 mod seeker;
 
+pub(crate) use owner::{Fenced, fence, let_go};
+
 /// Which engine keeps the metadata.
 #[derive(Clone, Debug)]
 pub enum EngineChoice {
@@ -60,7 +62,7 @@ impl EngineChoice {
     }
 
     /// Its name in the cluster's object.
-    const fn name(&self) -> &'static str {
+    pub(crate) const fn name(&self) -> &'static str {
         match self {
             Self::Store(_) => "slatedb",
             Self::Postgres(_) => "postgres",
@@ -68,7 +70,13 @@ impl EngineChoice {
         }
     }
 
-    fn make(&self, config: &ServiceConfig, lineage: Lineage, tasks: &Tasks) -> Arc<dyn Engine> {
+    /// The engine of a lineage.
+    pub(crate) fn make(
+        &self,
+        config: &ServiceConfig,
+        lineage: Lineage,
+        tasks: &Tasks,
+    ) -> Arc<dyn Engine> {
         match self {
             Self::Store(options) => Arc::new(SlateEngine::new(
                 config.store.object_store(),
@@ -87,15 +95,26 @@ impl EngineChoice {
     /// Prepares an engine outside of the store for a cluster that does not exist yet, so that later
     /// one that knows nothing of the cluster is told from one that has just begun.
     async fn found(&self, config: &ServiceConfig, tasks: &Tasks) -> Result<(), StartError> {
-        let Self::Postgres(url) = self else {
-            return Ok(());
-        };
-        if !Cluster::exists(&config.store).await? {
-            let lineage = Lineage(config.new_cluster.lineage);
-            let engine = PostgresEngine::new(url.clone(), lineage, tasks.clone());
-            engine.found().await?;
+        let lineage = Lineage(config.new_cluster.lineage);
+        if matches!(self, Self::Postgres(_)) && !Cluster::exists(&config.store).await? {
+            self.found_lineage(lineage, tasks).await?;
         }
         Ok(())
+    }
+
+    /// Prepares an engine outside of the store for a lineage that is about to begin.
+    pub(crate) async fn found_lineage(
+        &self,
+        lineage: Lineage,
+        tasks: &Tasks,
+    ) -> Result<(), EngineError> {
+        match self {
+            Self::Postgres(url) => {
+                let engine = PostgresEngine::new(url.clone(), lineage, tasks.clone());
+                engine.found().await
+            }
+            Self::Store(_) | Self::Memory(_) => Ok(()),
+        }
     }
 }
 

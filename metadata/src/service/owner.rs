@@ -36,26 +36,16 @@ impl Owned {
         engine: &Arc<dyn Engine>,
         config: StateConfig,
         steady: &SteadyClock,
-        mut epoch: u64,
+        epoch: u64,
         (predecessor, ended): (Predecessor, Option<[u8; 16]>),
     ) -> Result<Self, StartError> {
-        let (proven, session) = loop {
-            let started = steady.now();
-            match engine.acquire(epoch).await {
-                Ok(session) => break (started, session),
-                Err(EngineError::UnexpectedEpoch { .. }) => {
-                    epoch = engine.epoch().await?;
-                    ownership.confirm().await?;
-                }
-                Err(error) => return Err(error.into()),
-            }
-        };
-        let waited = match predecessor {
-            Predecessor::Silent if !Bug::SuccessorDoesNotWait.is_planted() => SUCCESSOR_WAITS,
-            Predecessor::Silent | Predecessor::Gone => Duration::ZERO,
-        };
+        let Fenced {
+            ownership,
+            session,
+            proven,
+        } = fence(ownership, engine, steady, epoch).await?;
         // From the fence on, which has come before this moment.
-        let patience = tokio::time::sleep(waited);
+        let patience = predecessor.rest();
         let state = recover(&session, config).await?;
         patience.await;
         Ok(Self {
@@ -64,6 +54,50 @@ impl Owned {
             state,
             proven,
             ended,
+        })
+    }
+}
+
+/// An acquired engine.
+pub(crate) struct Fenced {
+    pub(crate) ownership: Ownership,
+    pub(crate) session: Arc<dyn Session>,
+    /// When the engine was surely ours, on the steady clock.
+    pub(crate) proven: Duration,
+}
+
+/// Acquires the engine under a claim. `epoch` is the engine's, read before the claim was made.
+pub(crate) async fn fence(
+    ownership: Ownership,
+    engine: &Arc<dyn Engine>,
+    steady: &SteadyClock,
+    mut epoch: u64,
+) -> Result<Fenced, StartError> {
+    loop {
+        let proven = steady.now();
+        match engine.acquire(epoch).await {
+            Ok(session) => {
+                return Ok(Fenced {
+                    ownership,
+                    session,
+                    proven,
+                });
+            }
+            Err(EngineError::UnexpectedEpoch { .. }) => {
+                epoch = engine.epoch().await?;
+                ownership.confirm().await?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+impl Predecessor {
+    /// Until it surely answers no reads any more; to be called when it is fenced.
+    pub(crate) fn rest(self) -> tokio::time::Sleep {
+        tokio::time::sleep(match self {
+            Self::Silent if !Bug::SuccessorDoesNotWait.is_planted() => SUCCESSOR_WAITS,
+            Self::Silent | Self::Gone => Duration::ZERO,
         })
     }
 }
@@ -89,18 +123,20 @@ async fn recover(session: &Arc<dyn Session>, config: StateConfig) -> Result<Stat
     Ok(recovery.finish()?)
 }
 
-/// Lets go of the engine and leaves the mark for a successor.
+/// Makes everything submitted durable, lets go of the engine and leaves the mark for a successor.
+pub(crate) async fn let_go(
+    ownership: &Ownership,
+    session: &Arc<dyn Session>,
+) -> Result<(), StartError> {
+    session.release().await?;
+    Ok(ownership.mark_released().await?)
+}
+
+/// The same, as far as it gets in time.
 pub(super) async fn release(ownership: &Ownership, session: &Arc<dyn Session>) -> StopReason {
-    let released = async {
-        session.release().await.map_err(|error| error.to_string())?;
-        ownership
-            .mark_released()
-            .await
-            .map_err(|error| error.to_string())
-    };
-    match tokio::time::timeout(RELEASE_TIMEOUT, released).await {
+    match tokio::time::timeout(RELEASE_TIMEOUT, let_go(ownership, session)).await {
         Ok(Ok(())) => StopReason::Released,
-        Ok(Err(error)) => StopReason::NotMarked(error),
+        Ok(Err(error)) => StopReason::NotMarked(error.to_string()),
         Err(_) => StopReason::NotMarked("it took too long".to_owned()),
     }
 }
