@@ -16,7 +16,7 @@ mod tests;
 
 use std::time::Duration;
 
-pub use args::{Args, Command, CommandLine};
+pub use args::{Args, Command, CommandLine, MetaCommand, MetaTask, Task};
 pub use metadata::MetadataUrl;
 pub(crate) use resolve::is_wildcard;
 pub use resolve::{Environment, resolve};

@@ -14,6 +14,7 @@ pub mod fetch;
 mod handlers;
 pub mod loopback;
 pub mod memory;
+pub mod meta;
 pub mod metrics;
 mod node;
 pub mod panics;

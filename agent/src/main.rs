@@ -2,13 +2,14 @@
 //!
 //! Exit codes: 0 after a drain, 1 for an error at run time, 2 for an error of use; errors are one line.
 
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use clap::Parser as _;
 use clap::error::ErrorKind;
 use floe_agent::ask;
-use floe_agent::config::{Args, CommandLine, Config, Environment, resolve};
+use floe_agent::config::{Args, CommandLine, Config, Environment, MetaTask, Task, resolve};
+use floe_agent::meta;
 use floe_agent::panics;
 use floe_agent::start::{RunningAgent, start};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -20,19 +21,24 @@ const USE_ERROR: u8 = 2;
 const BLOCKING_THREADS_MAX: usize = 32;
 
 fn main() -> ExitCode {
-    let (is_health, args) = match CommandLine::try_parse() {
-        Ok(line) => (line.is_health(), line.into_args()),
+    let (task, args) = match CommandLine::try_parse() {
+        Ok(line) => line.into_task(),
         Err(error) => return explain(&error),
     };
-    let (config, log) = match settings(&args) {
+    let (config, mut log) = match settings(&args) {
         Ok(settings) => settings,
         Err(error) => return fail(&error, USE_ERROR),
     };
-    if is_health {
-        return match ask::readiness(&config.http) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => fail(&error, 1),
-        };
+    match task {
+        Task::Health => {
+            return match ask::readiness(&config.http) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => fail(&error, 1),
+            };
+        }
+        // Its answer is what it prints.
+        Task::Meta(_) if log == "info" => "warn".clone_into(&mut log),
+        Task::Meta(_) | Task::Run => {}
     }
     if let Err(error) = log_to_stderr(&log) {
         return fail(&format!("log level '{log}': {error}"), USE_ERROR);
@@ -43,7 +49,12 @@ fn main() -> ExitCode {
         .build();
     match runtime {
         Ok(runtime) => {
-            let code = runtime.block_on(run(config));
+            let code = runtime.block_on(async {
+                match &task {
+                    Task::Meta(task) => run_meta(&config, task).await,
+                    Task::Run | Task::Health => run(config).await,
+                }
+            });
             // Nothing that still runs may hold up the end: what matters has been waited for.
             runtime.shutdown_background();
             code
@@ -57,7 +68,7 @@ fn settings(args: &Args) -> Result<(Config, String), String> {
     resolve(args, &environment).map_err(|error| error.to_string())
 }
 
-/// Help and version as clap writes them; of an error its first line.
+/// Help and version as clap writes them; of an error its first paragraph, on one line.
 fn explain(error: &clap::Error) -> ExitCode {
     if matches!(
         error.kind(),
@@ -68,8 +79,15 @@ fn explain(error: &clap::Error) -> ExitCode {
             Ok(()) | Err(_) => ExitCode::SUCCESS,
         };
     }
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return fail("a command is missing; see floe --help", USE_ERROR);
+    }
     let text = error.to_string();
-    let line = text.lines().next().unwrap_or_default();
+    let lines = text
+        .lines()
+        .map(str::trim)
+        .take_while(|line| !line.is_empty());
+    let line = lines.collect::<Vec<_>>().join(" ");
     fail(
         &format!("{}; see floe --help", line.trim_start_matches("error: ")),
         USE_ERROR,
@@ -101,6 +119,17 @@ fn log_to_stderr(log: &str) -> Result<(), String> {
         .with_target(false)
         .try_init()
         .map_err(|error| error.to_string())
+}
+
+async fn run_meta(config: &Config, task: &MetaTask) -> ExitCode {
+    let text = match meta::run(config, task).await {
+        Ok(text) => text,
+        Err(error) => return fail(&error, 1),
+    };
+    match std::io::stdout().write_all(text.as_bytes()) {
+        // A reader that went away is no error of ours.
+        Ok(()) | Err(_) => ExitCode::SUCCESS,
+    }
 }
 
 async fn run(config: Config) -> ExitCode {

@@ -11,6 +11,8 @@
 pub mod assemble;
 mod open;
 
+pub(crate) use open::transfer_config;
+
 #[cfg(test)]
 mod tests;
 

@@ -31,6 +31,7 @@ mod disk;
 mod drain;
 mod engine;
 mod kill;
+mod meta;
 mod metadata;
 mod outage;
 mod produce;

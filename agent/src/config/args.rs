@@ -72,21 +72,92 @@ pub enum Command {
     ///
     /// For health checks of containers, where nothing else is at hand that could ask.
     Health(Args),
+    /// Move a stopped cluster's metadata to another engine, or show a cluster
+    ///
+    /// To move: stop all processes; `floe meta export FILE` with the old --metadata; `floe meta import FILE`
+    /// with the new one; start the processes with the new one. The store stays the same, and clients go on
+    /// where they were.
+    #[command(subcommand, verbatim_doc_comment)]
+    Meta(MetaCommand),
+}
+
+/// What to do with a cluster's metadata.
+#[derive(Subcommand, Debug)]
+pub enum MetaCommand {
+    /// Write the metadata of a stopped cluster to a new file
+    ///
+    /// --store and --metadata (or FLOE_STORE, FLOE_METADATA, floe.toml) say where it is now. Refused while the
+    /// cluster's owner answers.
+    #[command(verbatim_doc_comment)]
+    Export {
+        /// The file to write; it must not exist
+        file: PathBuf,
+        /// Where the cluster is.
+        #[command(flatten)]
+        args: Args,
+    },
+    /// Move the cluster to the engine of --metadata with what was exported
+    ///
+    /// The store must be the cluster's own. Everything is checked and read back before the cluster is moved in
+    /// one step; from then on the old engine is refused. Refused if the cluster was started since the export.
+    #[command(verbatim_doc_comment)]
+    Import {
+        /// The file that was exported
+        file: PathBuf,
+        /// Where the cluster is.
+        #[command(flatten)]
+        args: Args,
+    },
+    /// Show a cluster in words; it may be running
+    Inspect(Args),
+}
+
+/// What a process is started for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Task {
+    /// To run a broker.
+    Run,
+    /// To ask the one that runs whether it is ready.
+    Health,
+    /// To do something with a cluster's metadata.
+    Meta(MetaTask),
+}
+
+/// What to do with a cluster's metadata.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum MetaTask {
+    /// Write it to a file.
+    Export {
+        /// Which.
+        file: PathBuf,
+    },
+    /// Move the cluster with what is in a file.
+    Import {
+        /// Which.
+        file: PathBuf,
+    },
+    /// Show the cluster.
+    Inspect,
 }
 
 impl CommandLine {
-    /// Whether it asks for the health of a broker that runs, and starts none.
+    /// What to do, and the flags: of the broker to run, or of the one that is asked for its health, or of the
+    /// cluster.
     #[must_use]
-    pub const fn is_health(&self) -> bool {
-        matches!(self.command, Some(Command::Health(_)))
-    }
-
-    /// The flags of `floe start`, of plain `floe`, or of the broker that is asked for its health.
-    #[must_use]
-    pub fn into_args(self) -> Args {
+    pub fn into_task(self) -> (Task, Args) {
         match self.command {
-            Some(Command::Start(args) | Command::Health(args)) => args,
-            None => self.args,
+            None => (Task::Run, self.args),
+            Some(Command::Start(args)) => (Task::Run, args),
+            Some(Command::Health(args)) => (Task::Health, args),
+            Some(Command::Meta(MetaCommand::Export { file, args })) => {
+                (Task::Meta(MetaTask::Export { file }), args)
+            }
+            Some(Command::Meta(MetaCommand::Import { file, args })) => {
+                (Task::Meta(MetaTask::Import { file }), args)
+            }
+            Some(Command::Meta(MetaCommand::Inspect(args))) => {
+                (Task::Meta(MetaTask::Inspect), args)
+            }
         }
     }
 }
@@ -106,7 +177,8 @@ pub struct Args {
     ///
     /// store: is the embedded engine, in the store itself. postgres://USER:PASSWORD@HOST:PORT/DATABASE is a
     /// database of your own, for lower latency of commits; give the URL in the environment or the file to
-    /// keep its password off the process list. A cluster keeps the engine it was created with.
+    /// keep its password off the process list. A cluster keeps the engine it was created with until it is moved
+    /// with `floe meta`.
     /// [env: FLOE_METADATA]
     #[arg(long, value_name = "URL", verbatim_doc_comment)]
     metadata: Option<String>,

@@ -6,7 +6,9 @@ use std::time::Duration;
 use clap::Parser as _;
 use floe_storage::store::StoreUrl;
 
-use super::{ByteSize, CommandLine, Config, ConfigError, Environment, resolve};
+use super::{
+    ByteSize, CommandLine, Config, ConfigError, Environment, MetaTask, Setting, Task, resolve,
+};
 use crate::broker::Endpoint;
 
 fn environment(variables: &[(&str, &str)], file: Option<&str>) -> Environment {
@@ -23,7 +25,7 @@ fn environment(variables: &[(&str, &str)], file: Option<&str>) -> Environment {
 
 fn resolved(flags: &[&str], environment: &Environment) -> Result<Config, ConfigError> {
     let line = CommandLine::try_parse_from(std::iter::once(&"floe").chain(flags)).unwrap();
-    resolve(&line.into_args(), environment).map(|(config, _)| config)
+    resolve(&line.into_task().1, environment).map(|(config, _)| config)
 }
 
 fn refusal(flags: &[&str], environment: &Environment) -> String {
@@ -274,5 +276,39 @@ fn the_help_is_complete() {
             "{setting:?}"
         );
         assert!(help.contains(&setting.variable()), "{setting:?}");
+    }
+}
+
+#[test]
+fn what_to_do_and_the_flags_for_it() {
+    let file = || "metadata.floe".into();
+    for (words, expected) in [
+        (vec!["floe"], Task::Run),
+        (vec!["floe", "start"], Task::Run),
+        (vec!["floe", "health"], Task::Health),
+        (
+            vec!["floe", "meta", "export", "metadata.floe"],
+            Task::Meta(MetaTask::Export { file: file() }),
+        ),
+        (
+            vec!["floe", "meta", "import", "metadata.floe"],
+            Task::Meta(MetaTask::Import { file: file() }),
+        ),
+        (
+            vec!["floe", "meta", "inspect"],
+            Task::Meta(MetaTask::Inspect),
+        ),
+    ] {
+        let words = words.into_iter().chain(["--store", "s3://bucket"]);
+        let (task, args) = CommandLine::try_parse_from(words).unwrap().into_task();
+        assert_eq!(task, expected);
+        assert_eq!(args.values(Setting::Store), ["s3://bucket"]);
+    }
+    for words in [
+        vec!["floe", "meta"],
+        vec!["floe", "meta", "export"],
+        vec!["floe", "meta", "inspect", "metadata.floe"],
+    ] {
+        assert!(CommandLine::try_parse_from(&words).is_err(), "{words:?}");
     }
 }

@@ -10,7 +10,7 @@ use floe_metadata::service::{EngineChoice, Service, ServiceConfig};
 use floe_metadata::state::StateConfig;
 use floe_metadata::steady_clock::SteadyClock;
 use floe_storage::clock::Clock;
-use floe_storage::store::{Store, StoreOptions, StoreUrl};
+use floe_storage::store::{OpenError, Store, StoreOptions, StoreUrl};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
@@ -123,6 +123,20 @@ pub(super) async fn open(
             reason,
         }),
     }
+}
+
+/// What a command needs that looks after the metadata of a cluster and serves nobody.
+pub(crate) async fn transfer_config(config: &Config) -> Result<ServiceConfig, OpenError> {
+    let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+    let mut identity = Identity::new(config, nowhere);
+    // No address: nobody can ask whether it is still there.
+    "floe-meta".clone_into(&mut identity.owner.address);
+    let options = StoreOptions {
+        jitter_seed: identity.seeds.store,
+        ..StoreOptions::default()
+    };
+    let store = Store::open(&config.store, options).await?;
+    Ok(service_config(config, &identity, store))
 }
 
 fn service_config(config: &Config, identity: &Identity, store: Store) -> ServiceConfig {
