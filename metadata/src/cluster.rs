@@ -14,6 +14,7 @@ use bytes::Bytes;
 use floe_protocol::checksum::crc32c;
 use floe_storage::key::{self, EarlierLineage, Lineage, Lineages};
 use floe_storage::store::{Caller, Created, Store, StoreError, StoreErrorKind};
+use object_store::path::Path;
 
 use crate::ownership::{self, ClaimError, Moved};
 use crate::rpc::Secret;
@@ -92,16 +93,16 @@ impl Cluster {
     /// # Errors
     /// See [`ClusterError`]; nothing was changed unless the store failed.
     pub async fn open(store: &Store, engine: &str, new: NewCluster) -> Result<Self, ClusterError> {
-        let cluster = loop {
-            if let Some(cluster) = Self::read(store).await? {
-                break cluster;
-            }
-            let ours = Self::new(engine, new);
-            let text = vec![Bytes::from(ours.encode())];
-            let path = key::cluster();
-            let created = store.put_create(&path, text, Caller::Metadata).await?;
-            if created == Created::New {
-                return Ok(ours);
+        let cluster = match Self::read(store).await? {
+            Some(cluster) => cluster,
+            None => {
+                let ours = Self::new(engine, new);
+                let text = vec![Bytes::from(ours.encode())];
+                let path = key::cluster();
+                match store.put_create(&path, text, Caller::Metadata).await? {
+                    Created::New => return Ok(ours),
+                    Created::Existed => Self::follow_from(store, &path).await?,
+                }
             }
         };
         cluster.check_engine(engine)?;
@@ -125,16 +126,21 @@ impl Cluster {
     /// # Errors
     /// The store failed, or holds what nobody wrote.
     pub async fn read(store: &Store) -> Result<Option<Self>, ClusterError> {
-        let found = match store.get_whole(&key::cluster(), Caller::Metadata).await {
-            Ok(found) => found,
-            Err(error) if error.kind() == StoreErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error.into()),
-        };
+        match Self::follow_from(store, &key::cluster()).await {
+            Ok(cluster) => Ok(Some(cluster)),
+            Err(ClusterError::Store(error)) if error.kind() == StoreErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// From the cluster's object to its present life.
+    async fn follow_from(store: &Store, path: &Path) -> Result<Self, ClusterError> {
+        let found = store.get_whole(path, Caller::Metadata).await?;
         let mut cluster = Self::parse(&found)?;
         while let Some(moved) = ownership::moved(store, cluster.lineage).await? {
             cluster.follow(moved)?;
         }
-        Ok(Some(cluster))
+        Ok(cluster)
     }
 
     /// Goes on to the next life.
