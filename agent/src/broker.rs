@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use floe_metadata::client::Client;
 use floe_metadata::client::view::View;
+use floe_metadata::feature_level::FeatureLevels;
 use floe_protocol::types::{NodeId, TopicId};
 use floe_storage::clock::Clock;
 use rand::rngs::StdRng;
@@ -54,6 +55,8 @@ pub struct Broker {
     pub settings: BrokerSettings,
     /// Changes and linearizable reads.
     pub metadata: Client,
+    /// Raises the cluster's feature level.
+    pub levels: FeatureLevels,
     /// The watched picture of topics and partitions.
     pub view: Arc<View>,
     /// Takes batches and makes them durable and ordered.

@@ -61,6 +61,8 @@ pub struct Config {
     pub settings: BrokerSettings,
     /// When waiting records are written to the store.
     pub flush: FlushConfig,
+    /// The newest feature level that this release understands. No setting: releases differ in it.
+    pub feature_level: u32,
     /// Where all random numbers come from; drawn once per process.
     pub seed: u64,
 }

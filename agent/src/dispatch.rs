@@ -41,6 +41,7 @@ pub(crate) const HANDLED: &[ApiKey] = &[
     ApiKey::InitProducerId,
     ApiKey::DescribeConfigs,
     ApiKey::CreatePartitions,
+    ApiKey::UpdateFeatures,
     ApiKey::DescribeCluster,
     ApiKey::DescribeTopicPartitions,
 ];
@@ -182,6 +183,9 @@ async fn route(
         ApiKey::CreatePartitions => Box::pin(
             serve::<m::create_partitions::CreatePartitionsRequest>(context, opened, frame),
         ),
+        ApiKey::UpdateFeatures => Box::pin(serve::<m::update_features::UpdateFeaturesRequest>(
+            context, opened, frame,
+        )),
         ApiKey::DescribeCluster => Box::pin(serve::<m::describe_cluster::DescribeClusterRequest>(
             context, opened, frame,
         )),

@@ -39,6 +39,8 @@ impl From<RequestError> for Failure {
             RequestError::TopicExists(_) => ErrorCode::TopicAlreadyExists,
             RequestError::PartitionCountNotRaised { .. }
             | RequestError::TooManyPartitions { .. } => ErrorCode::InvalidPartitions,
+            RequestError::NotUnderstood { .. } => ErrorCode::FeatureUpdateFailed,
+            RequestError::TooOld { .. } => ErrorCode::UnsupportedVersion,
         };
         let message = match &error {
             RequestError::UnknownTopic => {
@@ -51,7 +53,10 @@ impl From<RequestError> for Failure {
             RequestError::PartitionCountNotRaised { have, asked } => format!(
                 "Topic currently has {have} partitions, which is higher than the requested {asked}."
             ),
-            RequestError::Unavailable | RequestError::TooManyPartitions { .. } => error.to_string(),
+            RequestError::Unavailable
+            | RequestError::TooManyPartitions { .. }
+            | RequestError::NotUnderstood { .. }
+            | RequestError::TooOld { .. } => error.to_string(),
         };
         Self { code, message }
     }

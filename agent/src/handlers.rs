@@ -18,6 +18,7 @@ mod refuse;
 
 #[cfg(test)]
 mod tests;
+pub(crate) mod update_features;
 
 use std::future::Future;
 use std::sync::Arc;

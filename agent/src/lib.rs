@@ -6,6 +6,7 @@ mod admin;
 pub mod ask;
 pub mod broker;
 mod brokers;
+pub mod command;
 pub mod config;
 pub mod connection;
 mod dispatch;

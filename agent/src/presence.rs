@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use floe_metadata::api::{NewProcess, Registration};
+use floe_metadata::api::{NewProcess, Registration, RequestError, Revision};
 use floe_metadata::client::view::View;
 use floe_metadata::client::{BEAT, Client, Stopped};
 use floe_storage::latest;
@@ -34,14 +34,28 @@ pub(crate) struct Presence {
     is_leaving: AtomicBool,
     /// Sent after each registration.
     registered: latest::Writer<Option<Registration>>,
+    /// Set when this process cannot be one of the cluster.
+    refused: latest::Writer<Option<RequestError>>,
+}
+
+/// Why there are no more registrations.
+enum End {
+    Stopped,
+    Refused(RequestError),
+}
+
+impl From<Stopped> for End {
+    fn from(Stopped: Stopped) -> Self {
+        Self::Stopped
+    }
 }
 
 impl Presence {
     /// Registers this process now and whenever that is needed again, until `ended` or until metadata has
-    /// ended for good.
+    /// ended for good. Without a view it serves no clients, and nobody waits for what it shows.
     pub(crate) fn start(
         client: Client,
-        view: Arc<View>,
+        view: Option<Arc<View>>,
         told: NewProcess,
         tasks: &Tasks,
         ended: CancellationToken,
@@ -53,13 +67,17 @@ impl Presence {
             needed: Notify::new(),
             is_leaving: AtomicBool::new(false),
             registered: latest::channel(None).0,
+            refused: latest::channel(None).0,
         });
         let kept = Arc::clone(&presence);
         tasks.spawn(async move {
             tokio::select! {
                 biased;
                 () = ended.cancelled() => {}
-                Err(Stopped) = kept.keep(&view) => tracing::debug!("no more registrations"),
+                Err(end) = kept.keep(view.as_deref()) => match end {
+                    End::Stopped => tracing::debug!("no more registrations"),
+                    End::Refused(error) => kept.refused.set(Some(error)),
+                }
             }
         });
         presence
@@ -73,6 +91,16 @@ impl Presence {
     /// The registrations to come, for who waits for one.
     pub(crate) fn registered(&self) -> latest::Reader<Option<Registration>> {
         self.registered.reader()
+    }
+
+    /// Waits until the cluster does not take this process, for ever if it does. Cancel-safe.
+    pub(crate) async fn refused_for_good(&self) -> RequestError {
+        let refused = self.refused.reader();
+        match refused.wait_for(Option::is_some).await {
+            Some(Some(error)) => error,
+            // The writer lives in `self`.
+            Some(None) | None => std::future::pending().await,
+        }
     }
 
     /// Metadata no longer accepts what is named by `refused`: a new registration is needed, unless there
@@ -107,7 +135,7 @@ impl Presence {
         self.client.disconnected(self.told.nonce, true);
     }
 
-    async fn keep(&self, view: &View) -> Result<std::convert::Infallible, Stopped> {
+    async fn keep(&self, view: Option<&View>) -> Result<std::convert::Infallible, End> {
         let mut attempt = 0;
         loop {
             let told = NewProcess {
@@ -127,11 +155,12 @@ impl Presence {
         }
     }
 
-    async fn register(&self, told: NewProcess) -> Result<Registration, Stopped> {
+    async fn register(&self, told: NewProcess) -> Result<Registration, End> {
         loop {
             self.client.wait_for_owner().await?;
             match self.client.register(told.clone()).await {
                 Ok(registration) => return Ok(registration),
+                Err(error @ RequestError::TooOld { .. }) => return Err(End::Refused(error)),
                 Err(error) => {
                     tracing::debug!(%error, "registration was not answered");
                     tokio::time::sleep(AGAIN_AFTER).await;
@@ -142,12 +171,9 @@ impl Presence {
 
     /// Beats until a new registration is needed: in time, and at once when the view has passed a change
     /// that somebody may wait for.
-    async fn beat(&self, incarnation: u32, view: &View) {
+    async fn beat(&self, incarnation: u32, view: Option<&View>) {
         loop {
-            let changes = view.changes();
-            // Before the revision: a change in between is told twice rather than late.
-            let told = changes.get();
-            let passed = view.revision();
+            let (passed, changed) = shown(view);
             match self.client.beat(incarnation, passed).await {
                 Ok(true) => {}
                 Ok(false) if self.is_leaving() => {}
@@ -157,7 +183,7 @@ impl Presence {
             tokio::select! {
                 biased;
                 () = self.needed.notified() => return,
-                _ = changes.wait_for(|changed| *changed > told) => {}
+                () = changed => {}
                 () = tokio::time::sleep(BEAT) => {}
             }
         }
@@ -168,4 +194,21 @@ impl Presence {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What a view shows, and the wait for its next change of more than records.
+fn shown(view: Option<&View>) -> (Revision, impl Future<Output = ()>) {
+    let changes = view.map(View::changes);
+    // Before the revision: a change in between is told twice rather than late.
+    let told = changes.as_ref().map(latest::Reader::get);
+    let passed = view.map_or(Revision::MAX, View::revision);
+    let changed = async move {
+        match (changes, told) {
+            (Some(changes), Some(told)) => {
+                changes.wait_for(|changed| *changed > told).await;
+            }
+            _ => std::future::pending().await,
+        }
+    };
+    (passed, changed)
 }

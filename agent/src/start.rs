@@ -20,6 +20,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use floe_metadata::api::RequestError;
 use floe_metadata::rpc::network::Tcp;
 use floe_metadata::service::{Service, StartError as MetadataError, StopReason};
 use floe_storage::store::{OpenError, StoreUrl};
@@ -29,9 +30,11 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use self::assemble::Lifetime;
+use self::open::Opened;
 use crate::admin::{self, Health, Phase};
 use crate::broker::{Broker, Endpoint};
 use crate::config::Config;
+use crate::presence::Presence;
 use crate::server::{Acceptor, ListenError, Listener, bind, connections_max};
 
 /// Everything a drain may take. Orchestrators kill after 30 s.
@@ -78,6 +81,9 @@ pub enum RunError {
     /// Ownership of the metadata is lost for good.
     #[error("stopped: {0}")]
     Metadata(StopReason),
+    /// The cluster does not take this process.
+    #[error("stopped: {0}")]
+    Refused(RequestError),
     /// A drain ran out of time. What was acknowledged is safe; some requests were not answered.
     #[error("not everything was finished within {} s", DRAIN_PATIENCE.as_secs())]
     DrainTimedOut,
@@ -103,6 +109,7 @@ pub struct RunningAgent {
     internal: SocketAddr,
     /// Absent without the agent role.
     broker: Option<Arc<Broker>>,
+    presence: Arc<Presence>,
     metadata: Service,
     health: Arc<Health>,
     tokens: Tokens,
@@ -164,7 +171,11 @@ pub async fn start(config: Config) -> Result<RunningAgent, StartError> {
         stopping: tokens.stopping.clone(),
     };
     let incoming = Tcp::incoming(internal_listener);
-    let (broker, metadata) = open::open(&config, &listeners, incoming, identity, &lifetime).await?;
+    let Opened {
+        broker,
+        presence,
+        metadata,
+    } = open::open(&config, &listeners, incoming, identity, &lifetime).await?;
     let serving = TaskTracker::new();
     let addresses = listeners.iter().map(address).collect();
     if let Some(broker) = &broker {
@@ -187,6 +198,7 @@ pub async fn start(config: Config) -> Result<RunningAgent, StartError> {
         internal,
         store: config.store,
         broker,
+        presence,
         metadata,
         health,
         tokens,
@@ -271,7 +283,11 @@ impl RunningAgent {
 
     /// Waits until the broker cannot go on. Cancel-safe.
     pub async fn failed(&self) -> RunError {
-        RunError::Metadata(self.metadata.stopped().await)
+        tokio::select! {
+            biased;
+            reason = self.metadata.stopped() => RunError::Metadata(reason),
+            refused = self.presence.refused_for_good() => RunError::Refused(refused),
+        }
     }
 
     /// Stops accepting, finishes what was begun, writes what waits, answers, closes, and lets go of the
@@ -282,18 +298,15 @@ impl RunningAgent {
     pub async fn shutdown(self) -> Result<(), RunError> {
         let end = Instant::now() + DRAIN_PATIENCE;
         self.health.enter(Phase::Stopping);
+        // First, so that clients that must leave here are not sent back.
+        self.presence.leave().await;
+        self.tokens.stopping.cancel();
+        self.serving.close();
         let finished = match &self.broker {
-            Some(broker) => {
-                // First, so that clients that must leave here are not sent back.
-                broker.leave().await;
-                self.tokens.stopping.cancel();
-                self.serving.close();
-                let finished = self.finish(broker, end - RELEASE_PATIENCE).await;
-                broker.presence.has_ended();
-                finished
-            }
+            Some(broker) => self.finish(broker, end - RELEASE_PATIENCE).await,
             None => true,
         };
+        self.presence.has_ended();
         let reason = timeout_at(end, self.metadata.release()).await;
         self.tokens.ended.cancel();
         if timeout(END_PATIENCE, self.tasks.ended()).await.is_err() {

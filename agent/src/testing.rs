@@ -56,6 +56,7 @@ pub(crate) fn config(settings: &[(&str, &str)]) -> Config {
             bytes: ByteSize(8 << 20),
             interval: Some(Duration::from_millis(1)),
         },
+        feature_level: floe_metadata::api::FEATURE_LEVEL,
         seed: NEXT_SEED.fetch_add(1, Ordering::Relaxed),
     }
 }

@@ -167,6 +167,26 @@ pub enum RequestError {
         /// Partitions asked for.
         asked: PartitionIndex,
     },
+    /// A process that is registered, or the owner of the metadata, does not know this feature level.
+    #[error("{process} understands feature levels up to {known}, not {asked}")]
+    NotUnderstood {
+        /// `host:port` at which it answers other processes.
+        process: String,
+        /// The newest it understands.
+        known: u32,
+        /// The level asked for.
+        asked: u32,
+    },
+    /// The process that registers does not know the cluster's feature level.
+    #[error(
+        "the cluster is at feature level {level}, this release understands {known}: use a newer one"
+    )]
+    TooOld {
+        /// The cluster's.
+        level: u32,
+        /// The process's.
+        known: u32,
+    },
     /// The cluster's limit on partitions would be passed.
     #[error("{asked} partitions more would pass the limit of {limit}")]
     TooManyPartitions {
@@ -176,6 +196,16 @@ pub enum RequestError {
         limit: u64,
     },
 }
+
+/// The newest feature level this release understands. A level gates what older releases do not read or take
+/// for something else: a cluster is raised to it only when every process knows it, and never goes back.
+///
+/// | level | since | what it gates |
+/// | --- | --- | --- |
+/// | 1 | 0.1 | |
+///
+/// Level 2 has its gate already: from there on the counters row says the level.
+pub const FEATURE_LEVEL: u32 = 1;
 
 /// A topic to create; names and numbers were checked by the caller.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -262,6 +292,8 @@ pub enum WatchEvent {
     },
     /// The leader epoch of all partitions rose.
     LeaderEpochRaised(LeaderEpoch),
+    /// The feature level of the cluster rose. Sent from level 2 on.
+    FeatureLevelRaised(u32),
     /// Processes came or went: all that are registered now, by incarnation.
     ProcessesChanged(Arc<[Process]>),
 }
@@ -286,6 +318,8 @@ pub struct Snapshot {
     pub bounds: Vec<Vec<PartitionBounds>>,
     /// The leader epoch of all partitions.
     pub leader_epoch: LeaderEpoch,
+    /// The feature level of the cluster; 0 in no real one.
+    pub feature_level: u32,
     /// All registered processes, by incarnation.
     pub processes: Arc<[Process]>,
 }

@@ -66,6 +66,8 @@ pub(crate) enum Call {
     },
     Register(NewProcess, Answer<Registration>),
     Leave(u32, Answer<()>),
+    CheckFeatureLevel(u32, Answer<Revision>),
+    RaiseFeatureLevel(u32, Answer<Revision>),
     Beat {
         incarnation: u32,
         passed: Revision,
@@ -185,7 +187,7 @@ impl Client {
     /// same nonce and attempt gets the same.
     ///
     /// # Errors
-    /// `Unavailable` only.
+    /// `Unavailable`; `TooOld` when the cluster is at a feature level that the process does not know.
     pub async fn register(&self, new: NewProcess) -> Result<Registration, RequestError> {
         self.call(|answer| Call::Register(new, answer)).await
     }
@@ -196,6 +198,25 @@ impl Client {
     /// `Unavailable` only.
     pub async fn leave(&self, incarnation: u32) -> Result<(), RequestError> {
         self.call(|answer| Call::Leave(incarnation, answer)).await
+    }
+
+    /// Whether every process understands feature level `level`.
+    ///
+    /// # Errors
+    /// `Unavailable`; `NotUnderstood` names one that does not.
+    pub async fn check_feature_level(&self, level: u32) -> Result<(), RequestError> {
+        let checked = self.call(|answer| Call::CheckFeatureLevel(level, answer));
+        checked.await.map(|_| ())
+    }
+
+    /// Raises the feature level; does nothing when the cluster is there already, or above. The mark in the
+    /// store comes first, see [`crate::feature_level`].
+    ///
+    /// # Errors
+    /// As [`Client::check_feature_level`].
+    pub(crate) async fn raise_feature_level(&self, to: u32) -> Result<Revision, RequestError> {
+        self.call(|answer| Call::RaiseFeatureLevel(to, answer))
+            .await
     }
 
     /// Tells that this process lives and that its view shows `passed`. `false` when it is not known

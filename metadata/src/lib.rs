@@ -4,6 +4,7 @@ pub mod api;
 pub mod client;
 pub mod cluster;
 pub mod engine;
+pub mod feature_level;
 pub mod ownership;
 pub mod rpc;
 mod sequencer;

@@ -123,6 +123,16 @@ pub enum ClaimError {
         /// Its format.
         version: u32,
     },
+    /// The cluster was raised to a level that this release does not know.
+    #[error(
+        "the cluster is at feature level {level}, this release understands {known}: use a newer one"
+    )]
+    NewerLevel {
+        /// The cluster's, or the one it is being raised to.
+        level: u32,
+        /// Ours.
+        known: u32,
+    },
     /// The lineage has ended.
     #[error(
         "the cluster's metadata was moved to engine '{}' and is lineage {} now: check --metadata",
@@ -265,16 +275,55 @@ impl Ownership {
     }
 }
 
-/// The newest claim, and whether its owner has let go of it. `None` when there never was one.
+/// What is known of who owned a lineage.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Claims {
+    /// The newest claim, and whether its owner has let go of it. `None` when there never was one.
+    pub newest: Option<(Claim, bool)>,
+    /// What an owner must understand: the highest feature level that was marked, 1 without a mark.
+    pub feature_level: u32,
+}
+
+/// Reads what is known of who owned `lineage`.
 ///
 /// # Errors
 /// The store failed, a claim is not what anyone wrote, or the lineage has ended.
+pub async fn claims(store: &Store, lineage: Lineage) -> Result<Claims, ClaimError> {
+    let (last, feature_level) = last(store, lineage).await?;
+    let newest = match last {
+        None => None,
+        Some((Record::Claim(claim), is_released)) => Some((claim, is_released)),
+        Some((Record::Moved(moved), _)) => return Err(ClaimError::Moved(moved)),
+    };
+    Ok(Claims {
+        newest,
+        feature_level,
+    })
+}
+
+/// The newest claim, see [`Claims::newest`].
+///
+/// # Errors
+/// As [`claims`].
 pub async fn newest(store: &Store, lineage: Lineage) -> Result<Option<(Claim, bool)>, ClaimError> {
-    match last(store, lineage).await? {
-        None => Ok(None),
-        Some((Record::Claim(claim), is_released)) => Ok(Some((claim, is_released))),
-        Some((Record::Moved(moved), _)) => Err(ClaimError::Moved(moved)),
-    }
+    Ok(claims(store, lineage).await?.newest)
+}
+
+/// Marks that from now on an owner of `lineage` must understand feature level `level`. Repeating it is safe.
+///
+/// # Errors
+/// The store failed; the mark may have been made.
+pub async fn mark_feature_level(
+    store: &Store,
+    lineage: Lineage,
+    level: u32,
+) -> Result<(), ClaimError> {
+    let path = key::feature_level(lineage, level);
+    let text = Bytes::from(seal(format!("floe feature-level 1\nlevel {level}\n")));
+    store
+        .put_create(&path, vec![text], Caller::Metadata)
+        .await?;
+    Ok(())
 }
 
 /// Where the cluster went on after `lineage`; `None` while it has not ended.
@@ -282,7 +331,7 @@ pub async fn newest(store: &Store, lineage: Lineage) -> Result<Option<(Claim, bo
 /// # Errors
 /// The store failed, or a record is not what anyone wrote.
 pub async fn moved(store: &Store, lineage: Lineage) -> Result<Option<Moved>, ClaimError> {
-    match last(store, lineage).await? {
+    match last(store, lineage).await?.0 {
         Some((Record::Moved(moved), _)) => Ok(Some(moved)),
         Some((Record::Claim(_), _)) | None => Ok(None),
     }
@@ -295,21 +344,26 @@ enum Record {
     Moved(Moved),
 }
 
-/// The record of the newest epoch, and whether that was released.
-async fn last(store: &Store, lineage: Lineage) -> Result<Option<(Record, bool)>, ClaimError> {
-    let (mut newest, mut released) = (None, None);
+/// The record of the newest epoch, and whether that was released; and the feature level that is marked.
+async fn last(
+    store: &Store,
+    lineage: Lineage,
+) -> Result<(Option<(Record, bool)>, u32), ClaimError> {
+    let (mut newest, mut released, mut marked) = (None, None, None);
     let mut names = store.list(&key::epochs(lineage), Caller::Metadata);
     while let Some(object) = names.try_next().await? {
         newest = newest.max(key::parse_epoch(lineage, &object.location));
         released = released.max(key::parse_epoch_released(lineage, &object.location));
+        marked = marked.max(key::parse_feature_level(lineage, &object.location));
     }
-    match newest {
-        None => Ok(None),
+    let last = match newest {
+        None => None,
         Some(epoch) => {
             let record = read(store, lineage, epoch).await?;
-            Ok(Some((record, released == Some(epoch))))
+            Some((record, released == Some(epoch)))
         }
-    }
+    };
+    Ok((last, marked.unwrap_or(1)))
 }
 
 async fn read(store: &Store, lineage: Lineage, epoch: u64) -> Result<Record, ClaimError> {

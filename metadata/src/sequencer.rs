@@ -235,8 +235,7 @@ impl Sequencer {
     fn take(&mut self, calls: Vec<Call>) -> ControlFlow<End> {
         for call in calls {
             match answer::sort(call) {
-                Sorted::Commit { term, .. }
-                    if term != self.term && !Bug::TermIgnored.is_planted() => {}
+                Sorted::Commit { term, .. } if term != self.term => {}
                 Sorted::Commit {
                     request, waiting, ..
                 } => {

@@ -68,7 +68,7 @@ use rows::segment::SegmentWriter;
 use segments::Segments;
 use topics::{SlotId, Topics};
 
-use crate::api::Revision;
+use crate::api::{FEATURE_LEVEL, Revision};
 
 /// Limits of a [`State`]. Sizes decide what is in memory and how long a recovery takes, never a reply.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -93,6 +93,9 @@ pub struct StateConfig {
     pub clock_step_ms_max: TimestampMs,
     /// Partitions of all topics. Default 1,000,000.
     pub partitions_max: u64,
+    /// The newest feature level this process understands; a new cluster begins at it. Default
+    /// [`FEATURE_LEVEL`].
+    pub feature_level: u32,
 }
 
 impl Default for StateConfig {
@@ -107,6 +110,7 @@ impl Default for StateConfig {
             producer_id_expiration_ms: 24 * HOUR_MS,
             clock_step_ms_max: HOUR_MS,
             partitions_max: 1_000_000,
+            feature_level: FEATURE_LEVEL,
         }
     }
 }
@@ -137,7 +141,10 @@ impl State {
     #[must_use]
     pub fn new(config: StateConfig) -> Self {
         Self {
-            counters: Counters::default(),
+            counters: Counters {
+                feature_level: config.feature_level,
+                ..Counters::default()
+            },
             id_blocks: IdBlocks::default(),
             processes: Processes::default(),
             topics: Topics::new(config.hash_seed),
@@ -173,6 +180,13 @@ impl State {
         match command {
             Command::Register(new) => self.register(new, writes),
             Command::ForgetProcesses(gone) => self.forget_processes(&gone, writes),
+            Command::RaiseFeatureLevel(to) => {
+                Reply::FeatureLevel(self.raise_feature_level(to, writes))
+            }
+            Command::CheckFeatureLevel(level) => {
+                let checked = self.check_feature_level(level);
+                Reply::FeatureLevel(checked.map(|()| self.counters.revision))
+            }
             Command::RaiseWriteEpoch { above } => self.raise_write_epoch(above),
             Command::RaiseLowestAccepted { to } => self.raise_lowest_accepted(to),
             Command::CreateTopic(new) => Reply::Topic(self.create_topic(new, writes)),

@@ -54,8 +54,6 @@ bugs! {
     ReadsUnproven,
     /// Metadata: a new owner answers at once, whatever the one before it may still be answering.
     SuccessorDoesNotWait,
-    /// Metadata: a lane goes on in the next owner's term, past what was not answered in the last one.
-    TermIgnored,
     /// Metadata: a watch that goes on where it was leaves out what happened meanwhile.
     ResumedWithGap,
     /// Metadata: a watch event is dropped.

@@ -4,6 +4,7 @@
 //! cluster                                          the cluster's birth certificate, create-only
 //! epochs/<lineage>/<epoch, 16 hex>                 a claim of ownership, or where the cluster moved; create-only
 //! epochs/<lineage>/<epoch, 16 hex>-released        its owner let go of it, create-only
+//! epochs/<lineage>/level-<feature level, 8 hex>     processes must understand this level, create-only
 //! meta/<lineage>/…                                 the embedded engine's own names
 //! segments/<level>/<2 hex>/<lineage>-<segment id>  2 hex: low byte of the CRC32C of the id
 //! ```
@@ -83,6 +84,21 @@ pub fn parse_epoch(lineage: Lineage, path: &Path) -> Option<u64> {
 #[must_use]
 pub fn parse_epoch_released(lineage: Lineage, path: &Path) -> Option<u64> {
     parse_hex(epoch_name(lineage, path)?.strip_suffix(RELEASED)?, 16)
+}
+
+/// The mark that processes of a lineage must understand feature level `level`.
+#[must_use]
+pub fn feature_level(lineage: Lineage, level: u32) -> Path {
+    Path::from(format!("epochs/{lineage}/{LEVEL}{level:08x}"))
+}
+
+const LEVEL: &str = "level-";
+
+/// The feature level that `path` marks; `None` when it is no such mark of `lineage`.
+#[must_use]
+pub fn parse_feature_level(lineage: Lineage, path: &Path) -> Option<u32> {
+    let digits = epoch_name(lineage, path)?.strip_prefix(LEVEL)?;
+    u32::try_from(parse_hex(digits, 8)?).ok()
 }
 
 fn epoch_name(lineage: Lineage, path: &Path) -> Option<&str> {
@@ -233,6 +249,10 @@ mod tests {
             prop_assert_eq!(parse_epoch(lineage, &released), None);
             prop_assert_eq!(parse_epoch_released(lineage, &released), Some(number));
             prop_assert_eq!(parse_epoch_released(lineage, &epoch(lineage, number)), None);
+            let level = feature_level(lineage, counter as u32);
+            prop_assert_eq!(parse_feature_level(lineage, &level), Some(counter as u32));
+            prop_assert_eq!(parse_epoch(lineage, &level), None);
+            prop_assert_eq!(parse_feature_level(lineage, &released), None);
             prop_assert_eq!(Lineage::parse(&lineage.to_string()), Some(lineage));
         }
 

@@ -152,8 +152,30 @@ fn console_tools(version: &str) {
         "{}",
         versions.output
     );
+    features(&kafka, &broker);
     kafka.topics(&broker, &["--delete", "--topic", &name]);
     assert!(!kafka.topics(&broker, &["--list"]).output.contains(&name));
+}
+
+/// `kafka-features.sh` shows the feature level of the cluster, and is told why it cannot be raised here.
+fn features(kafka: &Kafka, broker: &Broker) {
+    let features = |args: &[&str]| {
+        kafka
+            .class("org.apache.kafka.tools.FeatureCommand")
+            .args(["--bootstrap-server", &broker.bootstrap])
+            .args(args)
+    };
+    let described = features(&["describe"]).run().output;
+    let level = described.lines().find(|line| line.contains("floe.level"));
+    let level = level.unwrap_or_else(|| panic!("{described}"));
+    assert!(level.contains("FinalizedVersionLevel: 1"), "{level}");
+    let refused = features(&["upgrade", "--feature", "floe.level=99"])
+        .try_run()
+        .expect_err("level 99 is unknown");
+    assert!(
+        refused.contains("understands feature levels up to 1"),
+        "{refused}"
+    );
 }
 
 /// The console producer into a topic that creates itself, and back with `--partition --offset`.

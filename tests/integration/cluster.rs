@@ -22,19 +22,19 @@ use crate::target::BINARY;
 
 const TOPIC: &str = "shared";
 const PARTITIONS: i32 = 3;
-const AGENTS: usize = 3;
+pub(crate) const AGENTS: usize = 3;
 /// Acknowledgements after each trouble before the next.
 const PROGRESS: usize = 300;
 const WAITING_MAX: i32 = 2_000;
 const BURST: usize = 20;
 const LIMIT: Duration = Duration::from_secs(60);
 
-fn on_s3() -> Setup {
+pub(crate) fn on_s3() -> Setup {
     Setup::on_bucket(BINARY, &S3::shared().create_bucket())
 }
 
 /// Runs `trouble` again and again beside a stock producer, then reads everything back.
-fn troubled(
+pub(crate) fn troubled(
     what: &str,
     setup: &Setup,
     mut trouble: impl FnMut(&mut Fleet, &mut SmallRng) + Send,
@@ -191,7 +191,7 @@ fn roles_can_be_apart() {
     let setup = Setup::on_folder(BINARY);
     let mut keeper = setup.clone().arg("--roles").arg("metadata").start();
     let agents = setup.arg("--roles").arg("agent,compaction");
-    let fleet = Fleet::start(&agents, 2);
+    let fleet = Fleet::start_beside(&agents, 2, 1);
     let bootstrap = fleet.bootstrap();
     client::create_topic(&bootstrap, TOPIC, PARTITIONS);
     let recorder = Recorder::default();

@@ -37,3 +37,4 @@ mod outage;
 mod produce;
 mod start;
 mod stores;
+mod upgrade;

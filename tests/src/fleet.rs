@@ -1,5 +1,6 @@
 //! Several brokers over one store: one cluster, and the means to trouble it.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use crate::client::{self, Recorder};
@@ -22,9 +23,18 @@ impl Fleet {
     ///
     /// If they do not.
     pub fn start(setup: &Setup, count: usize) -> Fleet {
+        Fleet::start_beside(setup, count, 0)
+    }
+
+    /// The same in a cluster that `others` processes are part of already.
+    ///
+    /// # Panics
+    ///
+    /// If they do not know of each other.
+    pub fn start_beside(setup: &Setup, count: usize, others: usize) -> Fleet {
         let brokers = (0..count).map(|_| setup.clone().start()).collect();
         let fleet = Fleet { brokers };
-        fleet.wait_for(count);
+        fleet.wait_for(count + others);
         fleet
     }
 
@@ -45,6 +55,20 @@ impl Fleet {
             let seen: Vec<_> = self.brokers.iter().filter_map(seen).collect();
             seen.iter().all(|seen| *seen == count).then_some(())
         });
+    }
+
+    /// The feature level that every broker shows.
+    ///
+    /// # Panics
+    ///
+    /// If they differ for long.
+    pub fn feature_level(&self) -> u64 {
+        wait::until("one feature level", MEET_LIMIT, || {
+            let shown = |broker: &Sandbox| figure(broker, "floe_cluster_feature_level");
+            let mut shown = self.brokers.iter().map(shown);
+            let first = shown.next()??;
+            shown.all(|level| level == Some(first)).then_some(first)
+        })
     }
 
     /// The brokers.
@@ -132,9 +156,11 @@ impl Stalls {
                     wait::pause(Duration::from_millis(2));
                 }
             });
-            trouble();
+            // A trouble that failed must not leave the watch behind.
+            let outcome = catch_unwind(AssertUnwindSafe(trouble));
             has_ended.store(true, order);
-            watching.join()
+            let longest = watching.join();
+            outcome.and(longest)
         });
         self.longest
             .push(longest.unwrap_or_else(|panic| std::panic::resume_unwind(panic)));

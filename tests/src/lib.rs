@@ -16,6 +16,7 @@ pub mod http;
 pub mod process;
 pub mod program;
 pub mod proxy;
+pub mod raw;
 pub mod sandbox;
 pub mod say;
 pub mod simulation;

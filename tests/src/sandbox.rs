@@ -123,6 +123,24 @@ impl Setup {
         self
     }
 
+    /// Takes another program.
+    #[must_use]
+    pub fn binary(mut self, binary: impl AsRef<Path>) -> Setup {
+        self.binary = binary.as_ref().to_owned();
+        self
+    }
+
+    /// Listens on ephemeral ports, as before the first start.
+    #[must_use]
+    pub fn any_ports(self) -> Setup {
+        let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
+        Setup {
+            listen: any_port,
+            http: any_port,
+            ..self
+        }
+    }
+
     /// The store URL.
     pub fn store(&self) -> &str {
         &self.store
@@ -245,6 +263,11 @@ impl Sandbox {
     pub fn terminate(&mut self) -> ExitStatus {
         self.process.terminate();
         self.process.wait(DRAIN_LIMIT)
+    }
+
+    /// Takes another program from the next start on.
+    pub fn replace_binary(&mut self, binary: impl AsRef<Path>) {
+        self.setup.binary = binary.as_ref().to_owned();
     }
 
     /// Starts an ended broker again, on the same store and ports. Returns the time until ready.

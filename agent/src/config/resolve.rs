@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use floe_metadata::api::FEATURE_LEVEL;
 use floe_storage::store::StoreUrl;
 
 use super::{
@@ -191,6 +192,7 @@ pub fn resolve(args: &Args, environment: &Environment) -> Result<(Config, String
         },
         settings: sources.broker_settings()?,
         flush: flush(&sources)?,
+        feature_level: FEATURE_LEVEL,
         seed: environment.seed,
     };
     Ok((config, log))

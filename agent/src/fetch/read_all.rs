@@ -216,9 +216,7 @@ fn is_gone(error: Option<&ReadError>) -> bool {
 const fn of_look_up(error: &RequestError) -> ErrorCode {
     match error {
         RequestError::UnknownTopic => ErrorCode::UnknownTopicOrPartition,
-        RequestError::Unavailable
-        | RequestError::TopicExists(_)
-        | RequestError::PartitionCountNotRaised { .. }
-        | RequestError::TooManyPartitions { .. } => ErrorCode::OffsetNotAvailable,
+        // No look-up is refused for another reason.
+        _ => ErrorCode::OffsetNotAvailable,
     }
 }

@@ -16,11 +16,12 @@ use super::{Context, Handler, Refuse};
 use crate::connection::close::CloseCause;
 use crate::dispatch::{Answer, HANDLED};
 
-/// The one feature that is finalized: tools read the release from it. 29 is 4.2-IV1.
-const METADATA_VERSION: (&str, i16, i16) = ("metadata.version", 7, 29);
+/// Tools read the release of Kafka from it: name, lowest and highest version, of which the highest is
+/// finalized. 29 is 4.2-IV1.
+pub(super) const METADATA_VERSION: (&str, i16, i16) = ("metadata.version", 7, 29);
 
-/// Clients take features over only when this number grows.
-const FEATURES_EPOCH: i64 = 1;
+/// Our own feature level: what all agents and owners of the metadata must understand.
+pub(super) const FLOE_LEVEL: &str = "floe.level";
 
 impl Handler for ApiVersionsRequest {
     async fn handle(self, context: &Context) -> ApiVersionsResponse {
@@ -32,19 +33,19 @@ impl Handler for ApiVersionsRequest {
             context.connection.note_software(name, version);
         }
         let (name, min_version, max_version) = METADATA_VERSION;
+        let level = context.broker.view.feature_level();
         ApiVersionsResponse {
             api_keys: HANDLED.iter().copied().map(entry).collect(),
-            supported_features: vec![SupportedFeatureKey {
-                name: name.into(),
-                min_version,
-                max_version,
-            }],
-            finalized_features_epoch: FEATURES_EPOCH,
-            finalized_features: vec![FinalizedFeatureKey {
-                name: name.into(),
-                max_version_level: max_version,
-                min_version_level: max_version,
-            }],
+            supported_features: vec![
+                supported(name, min_version, max_version),
+                supported(FLOE_LEVEL, 1, version(context.broker.levels.known())),
+            ],
+            // Clients take features over only when this number grows, and no other of them changes.
+            finalized_features_epoch: i64::from(level),
+            finalized_features: vec![
+                finalized(name, max_version),
+                finalized(FLOE_LEVEL, version(level)),
+            ],
             ..ApiVersionsResponse::default()
         }
     }
@@ -54,6 +55,27 @@ impl Refuse for ApiVersionsRequest {
     fn refuse(&self, _version: i16, code: ErrorCode) -> Option<ApiVersionsResponse> {
         Some(error(code))
     }
+}
+
+fn supported(name: &'static str, min_version: i16, max_version: i16) -> SupportedFeatureKey {
+    SupportedFeatureKey {
+        name: name.into(),
+        min_version,
+        max_version,
+    }
+}
+
+fn finalized(name: &'static str, level: i16) -> FinalizedFeatureKey {
+    FinalizedFeatureKey {
+        name: name.into(),
+        max_version_level: level,
+        min_version_level: level,
+    }
+}
+
+/// As Kafka's protocol has it.
+fn version(level: u32) -> i16 {
+    i16::try_from(level).unwrap_or(i16::MAX)
 }
 
 fn error(code: ErrorCode) -> ApiVersionsResponse {

@@ -85,7 +85,10 @@ impl Collector for ClusterFigures {
         )?;
         let processes = i64::try_from(self.view.processes().len()).unwrap_or(i64::MAX);
         let help = "Processes of the cluster that are registered";
-        gauge(&mut encoder, "floe_cluster_processes", help, processes)
+        gauge(&mut encoder, "floe_cluster_processes", help, processes)?;
+        let help = "Feature level of the cluster";
+        let level = i64::from(self.view.feature_level());
+        gauge(&mut encoder, "floe_cluster_feature_level", help, level)
     }
 }
 

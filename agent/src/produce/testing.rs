@@ -122,7 +122,7 @@ impl Rig {
             feature_level: 1,
         };
         let (kept_view, ended) = (Arc::clone(&view), CancellationToken::new());
-        let presence = Presence::start(client.clone(), kept_view, told, &tasks, ended);
+        let presence = Presence::start(client.clone(), Some(kept_view), told, &tasks, ended);
         let produce = ProduceParts {
             client: client.clone(),
             presence,

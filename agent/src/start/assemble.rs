@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use floe_metadata::api::{BrokerAddress, NewProcess};
 use floe_metadata::client::view::View;
+use floe_metadata::feature_level::FeatureLevels;
 use floe_metadata::rpc::network::Incoming;
 use floe_metadata::rpc::{Routes, serve};
 use floe_metadata::service::{
@@ -25,9 +26,6 @@ use crate::metrics::collect::{ClusterFigures, MemoryFigures, StoreRequests};
 use crate::presence::Presence;
 use crate::produce::{FlushRule, ProduceParts, ProducePath, UploadLimits};
 use crate::topic_config::BrokerSettings;
-
-/// The newest feature level this release understands.
-const FEATURE_LEVEL: u32 = 1;
 
 /// What a broker is assembled from.
 #[derive(Debug)]
@@ -89,12 +87,37 @@ pub enum AssembleError {
     Lost(StopReason),
 }
 
-/// Takes part in a cluster without serving clients: answers other processes, and owns the sequencer
-/// whenever that falls to this process.
+/// Takes part in a cluster without serving clients: answers other processes, owns the sequencer whenever
+/// that falls to this process, and is registered.
 ///
 /// # Errors
 /// Metadata could not be had.
-pub async fn take_part(
+pub(crate) async fn take_part(
+    service: ServiceConfig,
+    zone: Option<String>,
+    incoming: Incoming,
+    lifetime: &Lifetime,
+) -> Result<(Arc<Presence>, Service), MetadataError> {
+    let told = told(&service, zone, Vec::new());
+    let metadata = join(service, incoming, lifetime).await?;
+    let Lifetime { tasks, ended, .. } = lifetime;
+    let presence = Presence::start(metadata.client(), None, told, tasks, ended.clone());
+    Ok((presence, metadata))
+}
+
+/// What a process tells of itself.
+fn told(service: &ServiceConfig, zone: Option<String>, brokers: Vec<BrokerAddress>) -> NewProcess {
+    NewProcess {
+        nonce: service.owner.nonce,
+        attempt: 0,
+        internal: service.owner.address.clone(),
+        zone,
+        brokers,
+        feature_level: service.state.feature_level,
+    }
+}
+
+async fn join(
     service: ServiceConfig,
     incoming: Incoming,
     Lifetime { tasks, ended, .. }: &Lifetime,
@@ -121,15 +144,9 @@ pub async fn assemble(
         stopping,
     } = lifetime;
     let (store, clock) = (parts.service.store.clone(), parts.service.clock.clone());
-    let told = NewProcess {
-        nonce: parts.service.owner.nonce,
-        attempt: 0,
-        internal: parts.service.owner.address.clone(),
-        zone: parts.zone.clone(),
-        brokers: parts.brokers,
-        feature_level: FEATURE_LEVEL,
-    };
-    let metadata = take_part(parts.service, incoming, lifetime).await?;
+    let known_level = parts.service.state.feature_level;
+    let told = told(&parts.service, parts.zone.clone(), parts.brokers);
+    let metadata = join(parts.service, incoming, lifetime).await?;
     let client = metadata.client();
     let view = View::start(client.clone(), tasks, ended.clone());
     tokio::select! {
@@ -137,7 +154,7 @@ pub async fn assemble(
         () = view.ready() => {}
         reason = metadata.stopped() => return Err(AssembleError::Lost(reason)),
     }
-    let (kept_view, until) = (Arc::clone(&view), ended.clone());
+    let (kept_view, until) = (Some(Arc::clone(&view)), ended.clone());
     let presence = Presence::start(client.clone(), kept_view, told, tasks, until);
     let memory = MemoryBudget::new(&parts.memory);
     let cache = BlockCache::new(store.clone(), parts.memory.cache_bytes);
@@ -154,6 +171,7 @@ pub async fn assemble(
     };
     metrics.register_collector(Box::new(figures));
     let lineage = metadata.cluster().lineage;
+    let levels = FeatureLevels::new(client.clone(), store.clone(), lineage, known_level);
     let fresh_bytes = u64::try_from(parts.memory.fresh_bytes).unwrap_or(u64::MAX);
     let fresh = Arc::new(Fresh::new(fresh_bytes));
     let produce = ProduceParts {
@@ -183,6 +201,7 @@ pub async fn assemble(
         produce: ProducePath::start(produce, &metrics, tasks, ended),
         fetch: FetchPath::start(fetch, &metrics, tasks, stopping),
         metadata: client,
+        levels,
         view,
         metrics,
         clock,

@@ -23,6 +23,7 @@ use crate::dispatch::HANDLED;
 use crate::memory::MemoryPlan;
 use crate::metrics::Metrics;
 use crate::node;
+use crate::presence::Presence;
 use crate::produce::{FlushRule, UploadLimits};
 use crate::server::Listener;
 
@@ -73,6 +74,14 @@ impl Identity {
     }
 }
 
+/// A process that takes part in its cluster.
+pub(super) struct Opened {
+    /// Absent without the agent role.
+    pub(super) broker: Option<Arc<Broker>>,
+    pub(super) presence: Arc<Presence>,
+    pub(super) metadata: Service,
+}
+
 /// Opens the store and takes part in its cluster, with a broker on top if this is an agent.
 pub(super) async fn open(
     config: &Config,
@@ -80,7 +89,7 @@ pub(super) async fn open(
     incoming: Incoming,
     identity: Identity,
     lifetime: &Lifetime,
-) -> Result<(Option<Arc<Broker>>, Service), StartError> {
+) -> Result<Opened, StartError> {
     let options = StoreOptions {
         jitter_seed: identity.seeds.store,
         ..StoreOptions::default()
@@ -92,8 +101,13 @@ pub(super) async fn open(
     };
     if !config.roles.agent {
         let service = service_config(config, &identity, store);
-        let service = take_part(service, incoming, lifetime).await;
-        return Ok((None, service.map_err(metadata_failed)?));
+        let part = take_part(service, config.zone.clone(), incoming, lifetime).await;
+        let (presence, metadata) = part.map_err(metadata_failed)?;
+        return Ok(Opened {
+            broker: None,
+            presence,
+            metadata,
+        });
     }
     let node_id = listeners
         .first()
@@ -116,7 +130,11 @@ pub(super) async fn open(
         metrics: identity.metrics,
     };
     match assemble(parts, incoming, lifetime).await {
-        Ok(Assembled { broker, metadata }) => Ok((Some(broker), metadata)),
+        Ok(Assembled { broker, metadata }) => Ok(Opened {
+            presence: Arc::clone(&broker.presence),
+            broker: Some(broker),
+            metadata,
+        }),
         Err(AssembleError::Metadata(source)) => Err(metadata_failed(source)),
         Err(AssembleError::Lost(reason)) => Err(StartError::Lost {
             store: config.store.clone(),
@@ -172,6 +190,7 @@ fn state_config(config: &Config, identity: &Identity) -> StateConfig {
         producer_id_expiration_ms: config
             .settings
             .integer("producer.id.expiration.ms", expiration),
+        feature_level: config.feature_level,
         ..defaults
     }
 }

@@ -133,6 +133,12 @@ impl View {
         self.read().leader_epoch()
     }
 
+    /// The feature level of the cluster.
+    #[must_use]
+    pub fn feature_level(&self) -> u32 {
+        self.read().feature_level()
+    }
+
     /// The registered processes, by incarnation.
     #[must_use]
     pub fn processes(&self) -> Arc<[Process]> {

@@ -10,7 +10,6 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use floe_planted::Bug;
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{FuturesUnordered, StreamExt};
 use hyper_util::rt::TokioIo;
@@ -296,7 +295,7 @@ impl Carrier {
 
     fn take(&mut self, call: Call) {
         match call {
-            Call::Commit { term, .. } if term != self.term && !Bug::TermIgnored.is_planted() => {}
+            Call::Commit { term, .. } if term != self.term => {}
             Call::Commit {
                 request, answer, ..
             } => {
@@ -364,6 +363,18 @@ fn begin(mut grpc: Grpc, call: Call) -> Begun {
         Call::Leave(incarnation, to) => carry(to, async move {
             grpc.leave(proto::LeaveRequest { incarnation }).await?;
             Ok(())
+        })
+        .boxed(),
+        Call::CheckFeatureLevel(level, to) => carry(to, async move {
+            let request = proto::FeatureLevelRequest { level };
+            grpc.check_feature_level(request).await?;
+            Ok(0)
+        })
+        .boxed(),
+        Call::RaiseFeatureLevel(level, to) => carry(to, async move {
+            let request = proto::FeatureLevelRequest { level };
+            let reply = grpc.raise_feature_level(request).await?;
+            Ok(reply.into_inner().revision)
         })
         .boxed(),
         Call::Beat {

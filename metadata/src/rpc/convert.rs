@@ -161,6 +161,18 @@ pub(super) fn refusal(error: &RequestError) -> Status {
         RequestError::TooManyPartitions { asked, limit } => {
             (Kind::TooManyPartitions, String::new(), 0, *asked, *limit)
         }
+        RequestError::NotUnderstood {
+            process,
+            known,
+            asked,
+        } => {
+            let (asked, known) = (u64::from(*asked), u64::from(*known));
+            (Kind::NotUnderstood, process.clone(), 0, asked, known)
+        }
+        RequestError::TooOld { level, known } => {
+            let (level, known) = (u64::from(*level), u64::from(*known));
+            (Kind::TooOld, String::new(), 0, level, known)
+        }
     };
     let failure = proto::RequestFailure {
         kind: kind.into(),
@@ -200,6 +212,15 @@ fn understood(status: &Status) -> Option<RequestError> {
             asked: failure.asked,
             limit: failure.limit,
         },
+        Kind::NotUnderstood => RequestError::NotUnderstood {
+            process: failure.name,
+            known: number(failure.limit).ok()?,
+            asked: number(failure.asked).ok()?,
+        },
+        Kind::TooOld => RequestError::TooOld {
+            level: number(failure.asked).ok()?,
+            known: number(failure.limit).ok()?,
+        },
     })
 }
 
@@ -215,6 +236,12 @@ mod tests {
             RequestError::TopicExists("orders".to_owned()),
             RequestError::PartitionCountNotRaised { have: 4, asked: 3 },
             RequestError::TooManyPartitions { asked: 9, limit: 8 },
+            RequestError::NotUnderstood {
+                process: "10.0.0.7:9090".to_owned(),
+                known: 1,
+                asked: 2,
+            },
+            RequestError::TooOld { level: 2, known: 1 },
         ] {
             assert_eq!(refused(&refusal(&error)), error);
         }

@@ -181,6 +181,23 @@ impl Metadata for MetadataServer {
         answer(self.here()?.leave(request.into_inner().incarnation).await)
     }
 
+    async fn check_feature_level(
+        &self,
+        request: Request<proto::FeatureLevelRequest>,
+    ) -> Answer<proto::Empty> {
+        let level = request.into_inner().level;
+        answer(self.here()?.check_feature_level(level).await)
+    }
+
+    async fn raise_feature_level(
+        &self,
+        request: Request<proto::FeatureLevelRequest>,
+    ) -> Answer<proto::RevisionReply> {
+        let level = request.into_inner().level;
+        let raised = self.here()?.raise_feature_level(level).await;
+        answer(raised.map(|revision| proto::RevisionReply { revision }))
+    }
+
     async fn beat(&self, request: Request<proto::BeatRequest>) -> Answer<proto::BeatReply> {
         let proto::BeatRequest {
             incarnation,

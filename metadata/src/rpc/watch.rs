@@ -17,6 +17,7 @@ pub(super) fn parts(snapshot: &Snapshot) -> impl Iterator<Item = proto::Snapshot
     let empty = proto::SnapshotPart {
         revision: snapshot.revision,
         leader_epoch: snapshot.leader_epoch,
+        feature_level: snapshot.feature_level,
         ..proto::SnapshotPart::default()
     };
     let mut states = snapshot.topics.iter().zip(&snapshot.bounds).peekable();
@@ -57,6 +58,7 @@ fn state(topic: &Topic, bounds: &[PartitionBounds]) -> proto::TopicState {
 pub(super) fn add(snapshot: &mut Snapshot, part: proto::SnapshotPart) -> Result<bool, Malformed> {
     snapshot.revision = part.revision;
     snapshot.leader_epoch = part.leader_epoch;
+    snapshot.feature_level = part.feature_level.max(1);
     for state in part.topics {
         let topic = Topic::try_from(need(state.topic)?)?;
         let columns = state
@@ -130,6 +132,7 @@ fn what(event: &WatchEvent) -> What {
             log_start: unsigned(*log_start),
         }),
         WatchEvent::LeaderEpochRaised(epoch) => What::LeaderEpochRaised(*epoch),
+        WatchEvent::FeatureLevelRaised(level) => What::FeatureLevelRaised(*level),
         WatchEvent::ProcessesChanged(all) => What::ProcessesChanged(proto::Processes {
             processes: all.iter().map(Into::into).collect(),
         }),
@@ -146,6 +149,7 @@ fn event(what: What) -> Result<WatchEvent, Malformed> {
             log_start: offset(moved.log_start)?,
         },
         What::LeaderEpochRaised(epoch) => WatchEvent::LeaderEpochRaised(epoch),
+        What::FeatureLevelRaised(level) => WatchEvent::FeatureLevelRaised(level),
         What::ProcessesChanged(all) => WatchEvent::ProcessesChanged(processes(all.processes)?),
     })
 }
@@ -248,9 +252,14 @@ mod tests {
             bounds: topics.iter().map(bounds).collect(),
             topics,
             leader_epoch: 2,
+            feature_level: 3,
             processes: [process].into(),
         };
-        for whole in [whole, Snapshot::default()] {
+        let empty = Snapshot {
+            feature_level: 1,
+            ..Snapshot::default()
+        };
+        for whole in [whole, empty] {
             let parts: Vec<_> = parts(&whole).collect();
             assert_eq!(parts.iter().filter(|part| part.is_last).count(), 1);
             let mut rebuilt = Snapshot::default();
@@ -299,6 +308,7 @@ mod tests {
                     log_start: 4,
                 },
                 WatchEvent::LeaderEpochRaised(6),
+                WatchEvent::FeatureLevelRaised(2),
                 WatchEvent::ProcessesChanged([process].into()),
             ],
         };

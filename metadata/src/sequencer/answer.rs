@@ -49,6 +49,7 @@ pub(super) enum Waiting {
     Deletion(Answer<Revision>),
     ProducerIds(Answer<ProducerIdBlock>),
     Departure(Answer<()>),
+    FeatureLevel(Answer<Revision>),
     /// The sequencer itself asked for it.
     Nobody,
 }
@@ -91,6 +92,14 @@ pub(super) fn sort(call: Call) -> Sorted {
         Call::Leave(incarnation, answer) => Sorted::Change(
             Command::ForgetProcesses(vec![incarnation]),
             Waiting::Departure(answer),
+        ),
+        Call::CheckFeatureLevel(level, answer) => Sorted::Change(
+            Command::CheckFeatureLevel(level),
+            Waiting::FeatureLevel(answer),
+        ),
+        Call::RaiseFeatureLevel(to, answer) => Sorted::Change(
+            Command::RaiseFeatureLevel(to),
+            Waiting::FeatureLevel(answer),
         ),
         Call::Beat {
             incarnation,
@@ -147,9 +156,8 @@ impl Waiting {
     pub(super) fn reply(self, reply: state::Reply) -> Reply {
         match (self, reply) {
             (Self::Commit(to), state::Reply::Committed(answer)) => Reply::new(to, answer),
-            (Self::Registration(to), state::Reply::Registered(answer)) => {
-                Reply::new(to, Ok(answer))
-            }
+            (Self::Registration(to), state::Reply::Registered(answer)) => Reply::new(to, answer),
+            (Self::FeatureLevel(to), state::Reply::FeatureLevel(answer)) => Reply::new(to, answer),
             (Self::Topic(to), state::Reply::Topic(answer)) => Reply::new(to, answer),
             (Self::Deletion(to), state::Reply::TopicDeleted(answer)) => Reply::new(to, answer),
             (Self::ProducerIds(to), state::Reply::ProducerIds(answer)) => {

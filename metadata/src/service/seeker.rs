@@ -128,15 +128,20 @@ impl Seeker {
     /// Finds the owner, or becomes it where there is none.
     async fn look(&mut self) -> Result<Look, StartError> {
         let store = &self.config.store;
-        let newest = ownership::newest(store, self.lineage);
+        let claims = ownership::claims(store, self.lineage);
         // Read before the claim is made, and at the same time as the newest one to save a round trip.
-        let (newest, epoch) = if self.config.may_own {
+        let (claims, epoch) = if self.config.may_own {
             let epoch = async { Ok::<_, StartError>(self.engine.epoch().await?) };
-            let newest = async { Ok(newest.await?) };
-            futures::future::try_join(newest, epoch).await?
+            let claims = async { Ok(claims.await?) };
+            futures::future::try_join(claims, epoch).await?
         } else {
-            (newest.await?, 0)
+            (claims.await?, 0)
         };
+        let (level, known) = (claims.feature_level, self.config.state.feature_level);
+        if level > known {
+            return Err(ClaimError::NewerLevel { level, known }.into());
+        }
+        let newest = claims.newest;
         let before = match &newest {
             None => (Predecessor::Gone, None),
             Some((claim, true)) => (Predecessor::Gone, Some(claim.owner.nonce)),
@@ -174,12 +179,13 @@ impl Seeker {
             return Ok(Look::Nobody);
         }
         let newest = newest.as_ref().map(|(claim, _)| claim);
-        self.claim(newest, epoch, before).await
+        self.claim(newest, level, epoch, before).await
     }
 
     async fn claim(
         &mut self,
         newest: Option<&Claim>,
+        marked_level: u32,
         mut epoch: u64,
         before: Before,
     ) -> Result<Look, StartError> {
@@ -199,6 +205,10 @@ impl Seeker {
         }
         let (state, steady) = (self.config.state.clone(), &self.config.steady);
         let owned = Owned::acquire(ownership, &self.engine, state, steady, epoch, before).await?;
+        let level = owned.state.feature_level();
+        if level > marked_level {
+            ownership::mark_feature_level(store, self.lineage, level).await?;
+        }
         self.unfinished = None;
         Ok(Look::Found(Standing::Owner(Box::new(owned))))
     }

@@ -22,6 +22,11 @@ pub enum Command {
     /// Takes processes, by incarnation, off the list of those that are there; their commits are still
     /// taken. Answered by [`Reply::Forgotten`].
     ForgetProcesses(Vec<u32>),
+    /// Raises the feature level of the cluster to this one, unless a process does not know it; a repeat,
+    /// or a lower one, does nothing. Answered by [`Reply::FeatureLevel`].
+    RaiseFeatureLevel(u32),
+    /// Answers as [`Command::RaiseFeatureLevel`] would, and changes nothing.
+    CheckFeatureLevel(u32),
     /// Makes the present write epoch `above + 1`, unless it is above `above` already: a repeat does
     /// nothing. Answered by [`Reply::WriteEpochs`].
     RaiseWriteEpoch {
@@ -68,7 +73,10 @@ pub enum Command {
 #[derive(Clone, PartialEq, Debug)]
 pub enum Reply {
     /// To [`Command::Register`].
-    Registered(Registration),
+    Registered(Result<Registration, RequestError>),
+    /// To [`Command::RaiseFeatureLevel`] and [`Command::CheckFeatureLevel`]: the revision after which
+    /// views show it.
+    FeatureLevel(Result<Revision, RequestError>),
     /// To [`Command::RaiseWriteEpoch`] and [`Command::RaiseLowestAccepted`]: what holds now.
     WriteEpochs {
         /// The write epoch that new registrations are given.

@@ -7,7 +7,12 @@ use floe_protocol::types::{LeaderEpoch, ProducerId, TimestampMs};
 use super::codec::{Reader, RowError, put_i64, put_u32, put_u64};
 use crate::api::Revision;
 
-const VERSION: u8 = 1;
+/// Without processes: no release writes it any more.
+const WITHOUT_PROCESSES: u8 = 1;
+/// At feature level 1, which it does not say.
+const AT_FIRST_LEVEL: u8 = 2;
+/// With the feature level, from 2 on.
+const WITH_LEVEL: u8 = 3;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Counters {
@@ -29,6 +34,8 @@ pub(super) struct Counters {
     pub(super) head_rows: u64,
     /// Processes that are registered.
     pub(super) processes: u64,
+    /// What all processes understand.
+    pub(super) feature_level: u32,
     /// The first producer id that was not handed out.
     pub(super) next_producer_id: ProducerId,
     /// No id that had been handed out at the time and is not below this has a producer row.
@@ -51,6 +58,7 @@ impl Default for Counters {
             topics: 0,
             head_rows: 0,
             processes: 0,
+            feature_level: 1,
             next_producer_id: 0,
             paged_end: 0,
             foreign_start: ProducerId::MAX,
@@ -78,12 +86,17 @@ impl Counters {
     pub(super) fn hash_logical(&self, hasher: &mut impl Hasher) {
         (self.revision, self.now_ms, self.commits, self.incarnations).hash(hasher);
         (self.write_epoch, self.lowest_accepted, self.leader_epoch).hash(hasher);
-        self.next_producer_id.hash(hasher);
+        (self.next_producer_id, self.feature_level).hash(hasher);
     }
 
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(48);
-        out.push(VERSION);
+        let has_level = self.feature_level > 1;
+        out.push(if has_level {
+            WITH_LEVEL
+        } else {
+            AT_FIRST_LEVEL
+        });
         put_u64(&mut out, self.revision);
         put_i64(&mut out, self.now_ms);
         put_u64(&mut out, self.commits);
@@ -98,11 +111,18 @@ impl Counters {
         put_u64(&mut out, self.next_producer_id.cast_unsigned());
         put_u64(&mut out, self.paged_end.cast_unsigned());
         put_u64(&mut out, self.foreign_start.cast_unsigned());
+        if has_level {
+            put_u32(&mut out, self.feature_level);
+        }
         out
     }
 
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, RowError> {
-        let mut reader = Reader::versioned(bytes, VERSION)?;
+        let mut reader = Reader::new(bytes);
+        let version = reader.u8()?;
+        if !(WITHOUT_PROCESSES..=WITH_LEVEL).contains(&version) {
+            return Err(RowError::UnknownVersion(version));
+        }
         let counters = Self {
             revision: reader.u64()?,
             now_ms: reader.i64()?,
@@ -114,10 +134,19 @@ impl Counters {
             leader_epoch: reader.i64()?.try_into().map_err(|_| RowError::OutOfRange)?,
             topics: reader.u64()?,
             head_rows: reader.u64()?,
-            processes: reader.u64()?,
+            processes: if version == WITHOUT_PROCESSES {
+                0
+            } else {
+                reader.u64()?
+            },
             next_producer_id: reader.natural()?,
             paged_end: reader.natural()?,
             foreign_start: reader.natural()?,
+            feature_level: if version == WITH_LEVEL {
+                reader.u32()?
+            } else {
+                1
+            },
         };
         reader.finish()?;
         if counters.checkpoint > counters.commits || counters.lowest_accepted > counters.write_epoch

@@ -34,6 +34,8 @@ impl State {
                 }
             }
             Command::Register(_)
+            | Command::RaiseFeatureLevel(_)
+            | Command::CheckFeatureLevel(_)
             | Command::ForgetProcesses(_)
             | Command::RaiseWriteEpoch { .. }
             | Command::RaiseLowestAccepted { .. }

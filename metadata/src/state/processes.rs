@@ -7,7 +7,12 @@ use super::State;
 use super::command::Reply;
 use super::rows::{RowKey, process};
 use super::write_set::WriteSet;
-use crate::api::{BrokerAddress, NewProcess, Process, Registration, WatchEvent};
+use crate::api::{
+    BrokerAddress, NewProcess, Process, Registration, RequestError, Revision, WatchEvent,
+};
+
+/// How an error names the process that owns the metadata, which does not know its own address.
+const OWNER: &str = "the metadata's owner";
 
 /// Registered processes by incarnation.
 #[derive(Clone, Debug, Default, Hash)]
@@ -42,15 +47,19 @@ impl State {
     /// Gives a process its incarnation. It replaces its own earlier registration, and that of a process
     /// that answered at the same address: only one can, so the other has ended.
     pub(super) fn register(&mut self, new: NewProcess, writes: &mut WriteSet) -> Reply {
+        let (level, known) = (self.counters.feature_level, new.feature_level);
+        if known < level {
+            return Reply::Registered(Err(RequestError::TooOld { level, known }));
+        }
         let write_epoch = self.counters.write_epoch;
         let mut own = self.processes.0.values();
         if let Some(known) =
             own.find(|known| known.told.nonce == new.nonce && known.told.attempt >= new.attempt)
         {
-            return Reply::Registered(Registration {
+            return Reply::Registered(Ok(Registration {
                 incarnation: known.incarnation,
                 write_epoch,
-            });
+            }));
         }
         let brokers = self.processes.brokers();
         let replaced =
@@ -73,10 +82,42 @@ impl State {
         writes.put(RowKey::process(incarnation), process::encode(&process.told));
         self.processes.insert(process);
         self.processes_changed(&brokers, writes);
-        Reply::Registered(Registration {
+        Reply::Registered(Ok(Registration {
             incarnation,
             write_epoch,
-        })
+        }))
+    }
+
+    /// What stands in the way of feature level `asked`: a process that does not know it.
+    pub(super) fn check_feature_level(&self, asked: u32) -> Result<(), RequestError> {
+        let not_understood = |process: &str, known| RequestError::NotUnderstood {
+            process: process.to_owned(),
+            known,
+            asked,
+        };
+        let known = self.config.feature_level;
+        if known < asked {
+            return Err(not_understood(OWNER, known));
+        }
+        let mut registered = self.processes.0.values().map(|process| &process.told);
+        match registered.find(|told| told.feature_level < asked) {
+            Some(told) => Err(not_understood(&told.internal, told.feature_level)),
+            None => Ok(()),
+        }
+    }
+
+    /// Raises the feature level, for ever.
+    pub(super) fn raise_feature_level(
+        &mut self,
+        to: u32,
+        writes: &mut WriteSet,
+    ) -> Result<Revision, RequestError> {
+        self.check_feature_level(to)?;
+        if self.counters.feature_level < to {
+            self.counters.feature_level = to;
+            writes.events.push(WatchEvent::FeatureLevelRaised(to));
+        }
+        Ok(self.counters.revision)
     }
 
     /// Forgets processes that drain or are not heard of. What they committed and still commit counts.

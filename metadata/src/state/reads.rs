@@ -119,6 +119,12 @@ impl State {
         Some(extent.unpack(self.segments.segment(extent.commit)?))
     }
 
+    /// The feature level of the cluster.
+    #[must_use]
+    pub const fn feature_level(&self) -> u32 {
+        self.counters.feature_level
+    }
+
     /// All topics, by name, and the bounds of all partitions.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
@@ -135,6 +141,7 @@ impl State {
                 })
                 .collect(),
             leader_epoch: self.counters.leader_epoch,
+            feature_level: self.counters.feature_level,
             processes: self.processes(),
         }
     }

@@ -40,6 +40,16 @@ pub enum DamagedState {
         /// What is wrong with it.
         error: RowError,
     },
+    /// The rows are sound, but of a newer release.
+    #[error(
+        "the cluster is at feature level {level}, this release understands {known}: use a newer one"
+    )]
+    NewerLevel {
+        /// The cluster's.
+        level: u32,
+        /// Ours.
+        known: u32,
+    },
     /// A row that must be there is not.
     #[error("{0}: missing")]
     Missing(RowKey),
@@ -96,6 +106,13 @@ impl Recovery {
         match place {
             Place::Counters => {
                 self.state.counters = Counters::decode(value).map_err(damaged)?;
+                let (level, known) = (
+                    self.state.counters.feature_level,
+                    self.state.config.feature_level,
+                );
+                if level > known {
+                    return Err(DamagedState::NewerLevel { level, known });
+                }
                 self.has_counters = true;
             }
             Place::IdBlocks => {

@@ -8,14 +8,12 @@ use bytes::Bytes;
 use floe_agent::broker::Broker;
 use floe_agent::loopback::Loopback;
 use floe_protocol::api::ApiKey;
-use floe_protocol::budget::Budget;
-use floe_protocol::decoder::Decoder;
-use floe_protocol::encoder::Encoder;
-use floe_protocol::header::{RequestHeader, decode_response_header};
-use floe_protocol::messages::{Message, Request};
+use floe_protocol::messages::Request;
 use rand::Rng;
 use rand::rngs::StdRng;
 use tokio_util::sync::CancellationToken;
+
+use crate::raw;
 
 /// The connection ended without an answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,7 +47,7 @@ impl Link {
     ) -> impl Future<Output = Result<R::Response, Closed>> + Send + use<R> {
         let correlation_id = self.next_correlation_id;
         self.next_correlation_id = correlation_id.wrapping_add(1);
-        let frame = encode(correlation_id, version, request);
+        let frame = raw::encode(correlation_id, version, request);
         let taken = self
             .dead
             .run_until_cancelled(self.loopback.send(frame))
@@ -62,7 +60,11 @@ impl Link {
                 .await
                 .flatten()
                 .ok_or(Closed)?;
-            Ok(decode::<R>(correlation_id, version, &chunks))
+            Ok(raw::decode::<R>(
+                correlation_id,
+                version,
+                Bytes::from(chunks.concat()).slice(4..),
+            ))
         }
     }
 
@@ -77,35 +79,6 @@ impl Link {
     ) -> Result<R::Response, Closed> {
         self.send(version, request).await.await
     }
-}
-
-fn encode<R: Request>(correlation_id: i32, version: i16, request: &R) -> Bytes {
-    let header = RequestHeader {
-        api_key: R::KEY.to_wire(),
-        api_version: version,
-        correlation_id,
-        client_id: Some("simulation".into()),
-    };
-    let mut encoder = Encoder::new();
-    header
-        .encode(&mut encoder)
-        .expect("a header can be written");
-    request
-        .encode(&mut encoder, version)
-        .expect("a request can be written");
-    encoder.into_body()
-}
-
-fn decode<R: Request>(correlation_id: i32, version: i16, chunks: &[Bytes]) -> R::Response {
-    let frame = Bytes::from(chunks.concat()).slice(4..);
-    let budget = Budget::of_bytes(usize::MAX);
-    let mut decoder = Decoder::new(frame, budget);
-    let found = decode_response_header(&mut decoder, R::KEY, version).expect("a response header");
-    assert_eq!(
-        found, correlation_id,
-        "answers come in the order of requests"
-    );
-    R::Response::decode(&mut decoder, version).expect("a response of its version")
 }
 
 /// A version that some client could speak.

@@ -83,10 +83,8 @@ impl Search<'_> {
     fn failed(&self, error: &RequestError) -> ErrorCode {
         match error {
             RequestError::UnknownTopic => ErrorCode::UnknownTopicOrPartition,
-            RequestError::Unavailable
-            | RequestError::TopicExists(_)
-            | RequestError::PartitionCountNotRaised { .. }
-            | RequestError::TooManyPartitions { .. } => unsure(self.context.version),
+            // No look-up is refused for another reason.
+            _ => unsure(self.context.version),
         }
     }
 

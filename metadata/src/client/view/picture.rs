@@ -32,6 +32,7 @@ pub(super) struct Picture {
     topics: BTreeMap<TopicId, TopicPicture>,
     by_name: BTreeMap<Arc<str>, TopicId>,
     leader_epoch: LeaderEpoch,
+    feature_level: u32,
     processes: Arc<[Process]>,
     /// Whose extents are resident, longest resident first; an entry may outlive its topic.
     resident: VecDeque<TopicPartition>,
@@ -61,6 +62,7 @@ impl Picture {
             topics: BTreeMap::new(),
             by_name: BTreeMap::new(),
             leader_epoch: 0,
+            feature_level: 1,
             processes: Arc::default(),
             resident: VecDeque::new(),
             resident_max,
@@ -86,6 +88,10 @@ impl Picture {
 
     pub(super) fn leader_epoch(&self) -> LeaderEpoch {
         self.leader_epoch
+    }
+
+    pub(super) fn feature_level(&self) -> u32 {
+        self.feature_level
     }
 
     pub(super) fn processes(&self) -> Arc<[Process]> {
@@ -147,6 +153,7 @@ impl Picture {
         }
         self.topics = topics;
         self.leader_epoch = self.leader_epoch.max(snapshot.leader_epoch);
+        self.feature_level = self.feature_level.max(snapshot.feature_level);
         self.processes = Arc::clone(&snapshot.processes);
         self.resident.clear();
     }
@@ -172,6 +179,10 @@ impl Picture {
             }
             WatchEvent::LeaderEpochRaised(epoch) => {
                 self.leader_epoch = self.leader_epoch.max(*epoch);
+                Vec::new()
+            }
+            WatchEvent::FeatureLevelRaised(level) => {
+                self.feature_level = self.feature_level.max(*level);
                 Vec::new()
             }
             WatchEvent::ProcessesChanged(processes) => {

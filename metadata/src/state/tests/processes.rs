@@ -1,8 +1,8 @@
 //! Registrations of processes, and the leader epoch that follows what clients may be told.
 
 use super::fixtures::{Cluster, tiny};
-use crate::api::{NewProcess, Registration, WatchEvent};
-use crate::state::{Command, Reply};
+use crate::api::{NewProcess, Registration, RequestError, WatchEvent};
+use crate::state::{Command, Reply, StateConfig};
 use crate::testing::new_process;
 
 /// What the watch says, in short.
@@ -11,6 +11,7 @@ enum Said {
     Epoch(i32),
     /// The incarnations that are there.
     Processes(Vec<u32>),
+    Level(u32),
 }
 
 fn said(events: &[WatchEvent]) -> Vec<Said> {
@@ -19,6 +20,7 @@ fn said(events: &[WatchEvent]) -> Vec<Said> {
         WatchEvent::ProcessesChanged(all) => {
             Said::Processes(all.iter().map(|process| process.incarnation).collect())
         }
+        WatchEvent::FeatureLevelRaised(level) => Said::Level(*level),
         other => panic!("{other:?}"),
     };
     events.iter().map(said).collect()
@@ -32,7 +34,7 @@ fn register(cluster: &mut Cluster, new: NewProcess, incarnation: u32, expected: 
         incarnation,
         write_epoch: 1,
     };
-    assert_eq!(reply, Reply::Registered(registration));
+    assert_eq!(reply, Reply::Registered(Ok(registration)));
     assert_eq!(said(&cluster.seal()), expected);
     let (processes, hash) = (cluster.state.processes(), cluster.state.hash());
     cluster.crash();
@@ -105,4 +107,69 @@ fn forgotten_processes_are_gone_and_may_come_back() {
     cluster.crash();
     let back = [Said::Epoch(5), Said::Processes(vec![2, 4])];
     register(&mut cluster, new_process(1), 4, &back);
+}
+
+#[test]
+fn the_level_rises_when_every_process_knows_it_and_never_falls() {
+    let mut cluster = Cluster::new(StateConfig {
+        feature_level: 1,
+        ..tiny()
+    });
+    let knows = |seed, feature_level| NewProcess {
+        feature_level,
+        ..new_process(seed)
+    };
+    register(
+        &mut cluster,
+        knows(1, 2),
+        1,
+        &[Said::Epoch(1), Said::Processes(vec![1])],
+    );
+    // The new release has taken over; a process of the old one is still there.
+    cluster.config.feature_level = 2;
+    cluster.crash();
+    let two = vec![Said::Epoch(2), Said::Processes(vec![1, 2])];
+    register(&mut cluster, knows(2, 1), 2, &two);
+    let refused = Err(RequestError::NotUnderstood {
+        process: knows(2, 1).internal,
+        known: 1,
+        asked: 2,
+    });
+    for command in [Command::CheckFeatureLevel(2), Command::RaiseFeatureLevel(2)] {
+        assert_eq!(
+            cluster.run_open(command),
+            Reply::FeatureLevel(refused.clone())
+        );
+        assert_eq!(cluster.seal(), []);
+    }
+    assert_eq!(cluster.state.feature_level(), 1);
+    cluster.run(Command::ForgetProcesses(vec![2]));
+
+    cluster.run(Command::CheckFeatureLevel(2));
+    assert_eq!(cluster.state.feature_level(), 1, "a check changes nothing");
+    assert!(matches!(
+        cluster.run_open(Command::RaiseFeatureLevel(2)),
+        Reply::FeatureLevel(Ok(_))
+    ));
+    assert_eq!(said(&cluster.seal()), [Said::Level(2)]);
+    for repeated in [2, 1] {
+        let reply = cluster.run_open(Command::RaiseFeatureLevel(repeated));
+        assert!(matches!(reply, Reply::FeatureLevel(Ok(_))));
+        assert_eq!(cluster.seal(), [], "it never falls");
+    }
+    let too_old = Err(RequestError::TooOld { level: 2, known: 1 });
+    let reply = cluster.run(Command::Register(knows(3, 1)));
+    assert_eq!(reply, Reply::Registered(too_old));
+    cluster.crash();
+    assert_eq!(cluster.state.feature_level(), 2);
+}
+
+#[test]
+fn an_owner_does_not_raise_what_it_does_not_know() {
+    let mut cluster = Cluster::new(tiny());
+    let reply = cluster.run(Command::RaiseFeatureLevel(2));
+    let Reply::FeatureLevel(Err(RequestError::NotUnderstood { known, asked, .. })) = reply else {
+        panic!("{reply:?}");
+    };
+    assert_eq!((known, asked), (1, 2));
 }

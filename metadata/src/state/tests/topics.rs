@@ -170,10 +170,10 @@ fn rows_may_be_asked_for_a_whole_group_at_once() {
 fn registrations_and_producer_ids_are_never_given_twice() {
     let mut cluster = Cluster::new(tiny());
     let registered = |incarnation| {
-        Reply::Registered(Registration {
+        Reply::Registered(Ok(Registration {
             incarnation,
             write_epoch: 1,
-        })
+        }))
     };
     let ids = |range| Reply::ProducerIds(ProducerIdBlock(range));
     let register = |byte| Command::Register(new_process(byte));

@@ -169,6 +169,7 @@ fn a_snapshot_replaces_everything() {
         topics: vec![topic(1, 2), topic(2, 1)],
         bounds: vec![vec![bounds(15), bounds(0)], vec![bounds(7)]],
         leader_epoch: 4,
+        feature_level: 1,
         processes: [process(3)].into(),
     });
     assert_eq!(*picture.processes(), [process(3)]);
@@ -199,6 +200,7 @@ fn a_snapshot_cannot_take_records_back() {
         topics: vec![topic(1, 1)],
         bounds: vec![vec![PartitionBounds::default()]],
         leader_epoch: 0,
+        feature_level: 1,
         processes: Arc::default(),
     });
 }

@@ -146,6 +146,9 @@ impl Model {
                     write_epoch,
                 })
             }
+            Command::RaiseFeatureLevel(_) | Command::CheckFeatureLevel(_) => {
+                panic!("the model knows one feature level")
+            }
             Command::ForgetProcesses(gone) => {
                 let before = self.brokers();
                 self.processes

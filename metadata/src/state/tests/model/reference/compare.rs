@@ -17,7 +17,10 @@ impl Model {
             ),
             Reply::TopicDeleted(result) => Answer::Deleted(result.map(|_| ())),
             Reply::LogStarts(bounds) => Answer::LogStarts(bounds),
-            Reply::Registered(registration) => Answer::Registered(registration),
+            Reply::Registered(registration) => {
+                Answer::Registered(registration.expect("all are of one release"))
+            }
+            Reply::FeatureLevel(_) => panic!("the model knows one feature level"),
             Reply::WriteEpochs {
                 present,
                 lowest_accepted,
