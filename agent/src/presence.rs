@@ -124,10 +124,19 @@ impl Presence {
         let Some(Registration { incarnation, .. }) = self.registration() else {
             return;
         };
-        let left = tokio::time::timeout(LEAVE_PATIENCE, self.client.leave(incarnation)).await;
+        let left = tokio::time::timeout(LEAVE_PATIENCE, self.take_off(incarnation)).await;
         if !matches!(left, Ok(Ok(()))) {
             tracing::debug!("metadata did not confirm that this process leaves");
         }
+    }
+
+    /// Asks until it is confirmed: in a rolling restart the owner often is the one that left just before.
+    async fn take_off(&self, incarnation: u32) -> Result<(), Stopped> {
+        while self.client.leave(incarnation).await.is_err() {
+            tokio::time::sleep(AGAIN_AFTER).await;
+            self.client.wait_for_owner().await?;
+        }
+        Ok(())
     }
 
     /// Tells that this process serves nobody any more.
@@ -150,6 +159,10 @@ impl Presence {
             );
             *self.lock() = Some(registration);
             self.registered.set(Some(registration));
+            if self.is_leaving() {
+                // It has left meanwhile, and did not know of this registration.
+                self.take_off(registration.incarnation).await?;
+            }
             self.beat(registration.incarnation, view).await;
             attempt += 1;
         }
