@@ -152,6 +152,11 @@ async fn route(
         connection: Arc::clone(connection),
         version: opened.version,
     };
+    // What is asked of metadata anyway needs no lease, nor what is the same everywhere.
+    let needs_lease = !matches!(opened.api, ApiKey::Produce | ApiKey::ApiVersions);
+    if needs_lease && !broker.presence.may_serve().await {
+        return Dispatched::Ready(Answer::Close(CloseCause::NoLease));
+    }
     // One boxed future per API: the connection's own future stays small.
     let answer: AnswerFuture = match opened.api {
         ApiKey::Produce => return produce(&context, opened, frame),

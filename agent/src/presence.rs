@@ -13,21 +13,31 @@ use std::time::Duration;
 use floe_metadata::api::{NewProcess, Registration, RequestError, Revision};
 use floe_metadata::client::view::View;
 use floe_metadata::client::{BEAT, Client, Stopped};
+use floe_metadata::steady_clock::SteadyClock;
+use floe_planted::Bug;
 use floe_storage::latest;
 use floe_storage::tasks::Tasks;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
+
+use self::lease::Lease;
+
+mod lease;
 
 /// Pause before a registration is tried again that an owner did not answer.
 const AGAIN_AFTER: Duration = Duration::from_millis(20);
 /// How long leaving may take: it is a courtesy to clients, who find out by themselves.
 const LEAVE_PATIENCE: Duration = Duration::from_secs(2);
 
+/// How long telling of the end may take.
+const END_PATIENCE: Duration = Duration::from_millis(500);
+
 /// The registration of this process, kept up by a task.
 #[derive(Debug)]
 pub(crate) struct Presence {
     client: Client,
     told: NewProcess,
+    lease: Lease,
     /// `None` while a registration is needed.
     registration: Mutex<Option<Registration>>,
     needed: Notify,
@@ -57,12 +67,14 @@ impl Presence {
         client: Client,
         view: Option<Arc<View>>,
         told: NewProcess,
+        steady: SteadyClock,
         tasks: &Tasks,
         ended: CancellationToken,
     ) -> Arc<Self> {
         let presence = Arc::new(Self {
             client,
             told,
+            lease: Lease::new(steady),
             registration: Mutex::new(None),
             needed: Notify::new(),
             is_leaving: AtomicBool::new(false),
@@ -113,6 +125,11 @@ impl Presence {
         }
     }
 
+    /// Waits until clients may be served from the view; `false` when that does not come in time. Cancel-safe.
+    pub(crate) async fn may_serve(&self) -> bool {
+        Bug::LeaseIgnored.is_planted() || self.lease.held().await
+    }
+
     /// Whether clients are no longer sent here.
     pub(crate) fn is_leaving(&self) -> bool {
         self.is_leaving.load(Ordering::Acquire)
@@ -139,9 +156,13 @@ impl Presence {
         Ok(())
     }
 
-    /// Tells that this process serves nobody any more.
-    pub(crate) fn has_ended(&self) {
-        self.client.disconnected(self.told.nonce, true);
+    /// Tells that this process serves nobody any more. Nobody is harmed if that is not heard, but a change
+    /// of a topic may wait until its lease has lapsed.
+    pub(crate) async fn end(&self) {
+        if let Some(Registration { incarnation, .. }) = self.registration() {
+            let ended = self.client.ended(incarnation);
+            drop(tokio::time::timeout(END_PATIENCE, ended).await);
+        }
     }
 
     async fn keep(&self, view: Option<&View>) -> Result<std::convert::Infallible, End> {
@@ -187,7 +208,11 @@ impl Presence {
     async fn beat(&self, incarnation: u32, view: Option<&View>) {
         loop {
             let (passed, changed) = shown(view);
+            // Changes from before the registration do not wait for this process: it has to show them first.
+            let may_serve = view.is_none_or(|view| shows(view, incarnation));
+            let sent = self.lease.now();
             match self.client.beat(incarnation, passed).await {
+                Ok(true) if may_serve => self.lease.extend(sent),
                 Ok(true) => {}
                 Ok(false) if self.is_leaving() => {}
                 Ok(false) => return,
@@ -207,6 +232,14 @@ impl Presence {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether a view shows the registration that gave this incarnation, and so everything before it.
+fn shows(view: &View, incarnation: u32) -> bool {
+    let processes = view.processes();
+    processes
+        .iter()
+        .any(|process| process.incarnation == incarnation)
 }
 
 /// What a view shows, and the wait for its next change of more than records.

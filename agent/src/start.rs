@@ -306,7 +306,7 @@ impl RunningAgent {
             Some(broker) => self.finish(broker, end - RELEASE_PATIENCE).await,
             None => true,
         };
-        self.presence.has_ended();
+        self.presence.end().await;
         let reason = timeout_at(end, self.metadata.release()).await;
         self.tokens.ended.cancel();
         if timeout(END_PATIENCE, self.tasks.ended()).await.is_err() {

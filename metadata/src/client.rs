@@ -65,7 +65,11 @@ pub(crate) enum Call {
         answer: oneshot::Sender<Result<CommitReply, CommitError>>,
     },
     Register(NewProcess, Answer<Registration>),
-    Leave(u32, Answer<()>),
+    Leave {
+        incarnation: u32,
+        has_ended: bool,
+        answer: Answer<()>,
+    },
     CheckFeatureLevel(u32, Answer<Revision>),
     RaiseFeatureLevel(u32, Answer<Revision>),
     Beat {
@@ -75,11 +79,8 @@ pub(crate) enum Call {
     },
     /// A process was heard, since it has connected; nobody waits for an answer.
     Connected([u8; 16]),
-    /// A process cannot be heard until it connects again, or has ended; nobody waits for an answer.
-    Disconnected {
-        nonce: [u8; 16],
-        has_ended: bool,
-    },
+    /// A process cannot be heard until it connects again; nobody waits for an answer.
+    Disconnected([u8; 16]),
     Passed(Revision, Answer<()>),
     CreateTopic(NewTopic, Answer<(Arc<Topic>, Revision)>),
     DeleteTopic(TopicId, Answer<Revision>),
@@ -197,7 +198,28 @@ impl Client {
     /// # Errors
     /// `Unavailable` only.
     pub async fn leave(&self, incarnation: u32) -> Result<(), RequestError> {
-        self.call(|answer| Call::Leave(incarnation, answer)).await
+        self.departure(incarnation, false).await
+    }
+
+    /// Tells that this process serves nobody any more.
+    ///
+    /// # Errors
+    /// `Unavailable` only.
+    pub async fn ended(&self, incarnation: u32) -> Result<(), RequestError> {
+        self.departure(incarnation, true).await
+    }
+
+    pub(crate) async fn departure(
+        &self,
+        incarnation: u32,
+        has_ended: bool,
+    ) -> Result<(), RequestError> {
+        self.call(|answer| Call::Leave {
+            incarnation,
+            has_ended,
+            answer,
+        })
+        .await
     }
 
     /// Whether every process understands feature level `level`.
@@ -238,10 +260,10 @@ impl Client {
         drop(self.calls.try_send(Call::Connected(nonce)));
     }
 
-    /// Tells that the process with this nonce cannot be heard until it connects again or, if it
-    /// `has_ended`, that it serves nobody any more. A hint that may be lost: silence says the same later.
-    pub fn disconnected(&self, nonce: [u8; 16], has_ended: bool) {
-        drop(self.calls.try_send(Call::Disconnected { nonce, has_ended }));
+    /// Tells that the process with this nonce cannot be heard until it connects again. A hint that may be
+    /// lost: silence says the same later.
+    pub(crate) fn disconnected(&self, nonce: [u8; 16]) {
+        drop(self.calls.try_send(Call::Disconnected(nonce)));
     }
 
     /// Waits until the views of all processes that serve clients show `revision`, or are certain to

@@ -32,7 +32,7 @@ use self::answer::{Reply, Sorted, Waiting};
 use self::leases::Leases;
 use self::proof::Proof;
 use self::reads::{Question, Read, Reads};
-use crate::api::{Revision, WatchEvent};
+use crate::api::Revision;
 use crate::client::{Answer, Call, WatchBatch};
 use crate::engine::{Durable, EngineError, RowChange, Session};
 use crate::state::{Command, DamagedState, RowKey, State, WriteSet};
@@ -153,7 +153,12 @@ impl Sequencer {
         term: u64,
         ended: Option<[u8; 16]>,
     ) -> Self {
-        let leases = Leases::of(&state.processes(), ended, proof.now());
+        let leases = Leases::of(
+            &state.processes(),
+            state.unlisted_processes(),
+            ended,
+            proof.now(),
+        );
         Self {
             recent: VecDeque::new(),
             recent_from: state.revision(),
@@ -304,6 +309,12 @@ impl Sequencer {
         let now_ms = self.clock.now_ms();
         let mut writes = WriteSet::new();
         let mut replies = Vec::with_capacity(commands.len());
+        let changes_processes = commands.iter().any(|(command, _)| {
+            matches!(
+                command,
+                Command::Register(_) | Command::UnlistProcesses(_) | Command::ForgetProcesses(_)
+            )
+        });
         for (command, waiting) in commands {
             let reply = waiting.reply(self.state.apply(now_ms, command, &mut writes));
             if Bug::RepliesBeforeDurable.is_planted() {
@@ -320,10 +331,8 @@ impl Sequencer {
             revision: self.state.revision(),
             events: writes.events,
         };
-        let is_changed = |event: &WatchEvent| matches!(event, WatchEvent::ProcessesChanged(_));
-        if events.events.iter().any(is_changed) {
-            let processes = self.state.processes();
-            self.processes_changed(&processes);
+        if changes_processes {
+            self.processes_changed();
         }
         if Bug::EventsBeforeDurable.is_planted() {
             let early = WatchBatch {

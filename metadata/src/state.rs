@@ -179,6 +179,7 @@ impl State {
         self.counters.revision += 1;
         match command {
             Command::Register(new) => self.register(new, writes),
+            Command::UnlistProcesses(silent) => self.unlist_processes(&silent, writes),
             Command::ForgetProcesses(gone) => self.forget_processes(&gone, writes),
             Command::RaiseFeatureLevel(to) => {
                 Reply::FeatureLevel(self.raise_feature_level(to, writes))

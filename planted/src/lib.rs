@@ -54,6 +54,8 @@ bugs! {
     ReadsUnproven,
     /// Metadata: a new owner answers at once, whatever the one before it may still be answering.
     SuccessorDoesNotWait,
+    /// Agent: clients are served though metadata has not been heard for long.
+    LeaseIgnored,
     /// Metadata: a watch that goes on where it was leaves out what happened meanwhile.
     ResumedWithGap,
     /// Metadata: a watch event is dropped.

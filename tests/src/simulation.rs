@@ -21,6 +21,7 @@
     reason = "a simulation stops at whatever cannot be"
 )]
 
+pub mod administrator;
 pub mod consumer;
 pub mod observed;
 pub mod plan;

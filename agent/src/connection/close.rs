@@ -47,6 +47,10 @@ pub(crate) enum CloseCause {
         /// Its size.
         bytes: usize,
     },
+    /// Metadata has not been heard for so long that what this process knows may be outdated. The client
+    /// goes to another one, or comes back.
+    #[error("this process has not heard of the metadata's owner for too long to serve")]
+    NoLease,
     /// An API that was not advertised.
     #[error("unknown api key {key}, version {version}")]
     UnknownApi {
@@ -128,6 +132,7 @@ impl CloseCause {
             Self::WithinFrame { .. } => "within_frame",
             Self::Frame(_) | Self::FrameTooLargeForApi { .. } => "bad_frame",
             Self::FrameShorterThanHeader { .. } => "short_frame",
+            Self::NoLease => "no_lease",
             Self::UnknownApi { .. } => "unknown_api",
             Self::UnsupportedVersion { .. } => "unsupported_version",
             Self::Malformed { .. } => "malformed",
@@ -150,6 +155,7 @@ impl CloseCause {
             | Self::Frame(_)
             | Self::FrameTooLargeForApi { .. }
             | Self::FrameShorterThanHeader { .. }
+            | Self::NoLease
             | Self::UnknownApi { .. }
             | Self::UnsupportedVersion { .. }
             | Self::Malformed { .. }

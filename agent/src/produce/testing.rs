@@ -122,7 +122,14 @@ impl Rig {
             feature_level: 1,
         };
         let (kept_view, ended) = (Arc::clone(&view), CancellationToken::new());
-        let presence = Presence::start(client.clone(), Some(kept_view), told, &tasks, ended);
+        let presence = Presence::start(
+            client.clone(),
+            Some(kept_view),
+            told,
+            SteadyClock::simulated(),
+            &tasks,
+            ended,
+        );
         let produce = ProduceParts {
             client: client.clone(),
             presence,

@@ -99,9 +99,10 @@ pub(crate) async fn take_part(
     lifetime: &Lifetime,
 ) -> Result<(Arc<Presence>, Service), MetadataError> {
     let told = told(&service, zone, Vec::new());
+    let steady = service.steady.clone();
     let metadata = join(service, incoming, lifetime).await?;
     let Lifetime { tasks, ended, .. } = lifetime;
-    let presence = Presence::start(metadata.client(), None, told, tasks, ended.clone());
+    let presence = Presence::start(metadata.client(), None, told, steady, tasks, ended.clone());
     Ok((presence, metadata))
 }
 
@@ -146,6 +147,7 @@ pub async fn assemble(
     let (store, clock) = (parts.service.store.clone(), parts.service.clock.clone());
     let known_level = parts.service.state.feature_level;
     let told = told(&parts.service, parts.zone.clone(), parts.brokers);
+    let steady = parts.service.steady.clone();
     let metadata = join(parts.service, incoming, lifetime).await?;
     let client = metadata.client();
     let view = View::start(client.clone(), tasks, ended.clone());
@@ -155,7 +157,7 @@ pub async fn assemble(
         reason = metadata.stopped() => return Err(AssembleError::Lost(reason)),
     }
     let (kept_view, until) = (Some(Arc::clone(&view)), ended.clone());
-    let presence = Presence::start(client.clone(), kept_view, told, tasks, until);
+    let presence = Presence::start(client.clone(), kept_view, told, steady, tasks, until);
     let memory = MemoryBudget::new(&parts.memory);
     let cache = BlockCache::new(store.clone(), parts.memory.cache_bytes);
     let metrics = parts.metrics;

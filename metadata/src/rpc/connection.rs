@@ -345,7 +345,9 @@ impl From<Malformed> for CallError {
 fn begin(mut grpc: Grpc, call: Call) -> Begun {
     match call {
         // Commits have been sorted out, to keep their order; a connection is told of where it ends.
-        Call::Commit { .. } | Call::Connected(_) => std::future::ready(Ended::Call).boxed(),
+        Call::Commit { .. } | Call::Connected(_) | Call::Disconnected(_) => {
+            std::future::ready(Ended::Call).boxed()
+        }
         Call::Subscribe(from, to) => subscribe(grpc, from, to).boxed(),
         Call::Register(new, to) => carry(to, async move {
             let process = Some((&new).into());
@@ -360,8 +362,16 @@ fn begin(mut grpc: Grpc, call: Call) -> Begun {
             })
         })
         .boxed(),
-        Call::Leave(incarnation, to) => carry(to, async move {
-            grpc.leave(proto::LeaveRequest { incarnation }).await?;
+        Call::Leave {
+            incarnation,
+            has_ended,
+            answer,
+        } => carry(answer, async move {
+            let departure = proto::LeaveRequest {
+                incarnation,
+                has_ended,
+            };
+            grpc.leave(departure).await?;
             Ok(())
         })
         .boxed(),
@@ -388,14 +398,6 @@ fn begin(mut grpc: Grpc, call: Call) -> Begun {
             };
             Ok(grpc.beat(beat).await?.into_inner().is_known)
         })
-        .boxed(),
-        Call::Disconnected { nonce, has_ended } => async move {
-            let nonce = bytes::Bytes::copy_from_slice(&nonce);
-            let hint = proto::DisconnectedRequest { nonce, has_ended };
-            // A hint that may be lost.
-            drop(grpc.disconnected(hint).await);
-            Ended::Call
-        }
         .boxed(),
         Call::Passed(revision, to) => carry(to, async move {
             grpc.passed(proto::PassedRequest { revision }).await?;

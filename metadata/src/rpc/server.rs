@@ -11,7 +11,7 @@ use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::convert::{array, need, offset, refusal, topic_id};
+use super::convert::{need, offset, refusal, topic_id};
 use super::proto::metadata_server::Metadata;
 use super::proto::watch_reply::What;
 use super::{MESSAGE_BYTES_MAX, Secret, commits, proto, watch};
@@ -178,7 +178,11 @@ impl Metadata for MetadataServer {
     }
 
     async fn leave(&self, request: Request<proto::LeaveRequest>) -> Answer<proto::Empty> {
-        answer(self.here()?.leave(request.into_inner().incarnation).await)
+        let proto::LeaveRequest {
+            incarnation,
+            has_ended,
+        } = request.into_inner();
+        answer(self.here()?.departure(incarnation, has_ended).await)
     }
 
     async fn check_feature_level(
@@ -205,15 +209,6 @@ impl Metadata for MetadataServer {
         } = request.into_inner();
         let known = self.here()?.beat(incarnation, passed).await;
         answer(known.map(|is_known| proto::BeatReply { is_known }))
-    }
-
-    async fn disconnected(
-        &self,
-        request: Request<proto::DisconnectedRequest>,
-    ) -> Answer<proto::Empty> {
-        let proto::DisconnectedRequest { nonce, has_ended } = request.into_inner();
-        self.here()?.disconnected(array(&nonce)?, has_ended);
-        answer(Ok(()))
     }
 
     async fn passed(&self, request: Request<proto::PassedRequest>) -> Answer<proto::Empty> {
@@ -373,7 +368,7 @@ impl Presence {
 impl Drop for Presence {
     fn drop(&mut self) {
         if self.connected.remove(self.nonce) {
-            self.client.disconnected(self.nonce, false);
+            self.client.disconnected(self.nonce);
         }
     }
 }

@@ -49,7 +49,10 @@ async fn a_wrong_secret_opens_nothing() {
         calls.watch(proto::WatchRequest { from: None }).await.err(),
         calls.commit(stream::empty()).await.err(),
         calls
-            .leave(proto::LeaveRequest { incarnation: 1 })
+            .leave(proto::LeaveRequest {
+                incarnation: 1,
+                has_ended: false,
+            })
             .await
             .err(),
     ];
@@ -103,11 +106,6 @@ async fn a_message_that_makes_no_sense_is_refused() {
     assert!(is_malformed(calls.delete_topic(delete).await));
     let nobody = proto::RegisterRequest { process: None };
     assert!(is_malformed(calls.register(nobody).await));
-    let hint = proto::DisconnectedRequest {
-        nonce: short(),
-        has_ended: true,
-    };
-    assert!(is_malformed(calls.disconnected(hint).await));
     let bounds = proto::BoundsRequest {
         partitions: vec![strange()],
     };

@@ -33,10 +33,7 @@ pub(super) enum Presence {
         answer: Answer<bool>,
     },
     Connected([u8; 16]),
-    Disconnected {
-        nonce: [u8; 16],
-        has_ended: bool,
-    },
+    Disconnected([u8; 16]),
     Passed(Revision, Answer<()>),
 }
 
@@ -89,10 +86,18 @@ pub(super) fn sort(call: Call) -> Sorted {
         Call::Register(new, answer) => {
             Sorted::Change(Command::Register(new), Waiting::Registration(answer))
         }
-        Call::Leave(incarnation, answer) => Sorted::Change(
-            Command::ForgetProcesses(vec![incarnation]),
-            Waiting::Departure(answer),
-        ),
+        Call::Leave {
+            incarnation,
+            has_ended,
+            answer,
+        } => {
+            let command = if has_ended {
+                Command::ForgetProcesses(vec![incarnation])
+            } else {
+                Command::UnlistProcesses(vec![incarnation])
+            };
+            Sorted::Change(command, Waiting::Departure(answer))
+        }
         Call::CheckFeatureLevel(level, answer) => Sorted::Change(
             Command::CheckFeatureLevel(level),
             Waiting::FeatureLevel(answer),
@@ -111,9 +116,7 @@ pub(super) fn sort(call: Call) -> Sorted {
             answer,
         }),
         Call::Connected(nonce) => Sorted::Presence(Presence::Connected(nonce)),
-        Call::Disconnected { nonce, has_ended } => {
-            Sorted::Presence(Presence::Disconnected { nonce, has_ended })
-        }
+        Call::Disconnected(nonce) => Sorted::Presence(Presence::Disconnected(nonce)),
         Call::Passed(revision, answer) => Sorted::Presence(Presence::Passed(revision, answer)),
         Call::CreateTopic(new, answer) => {
             Sorted::Change(Command::CreateTopic(new), Waiting::Topic(answer))

@@ -2,14 +2,14 @@
 //! those that clients are told, and soon after that it is certain that it serves nobody.
 //!
 //! ```text
-//! beat … beat           silent: off the list               lapsed: serves nobody
+//! beat … beat           silent: off the list               lapsed: serves nobody, forgotten
 //! └──────┴──── SILENT ──┴───────────── until LEASE ────────┴──▶
 //! ```
 //!
 //! A lease is held by the process itself as well: one that was not answered for [`LEASE`] since it sent
 //! its last answered beat serves nobody until it is heard again. Pure: the time is handed in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::api::{Process, Revision};
@@ -29,6 +29,15 @@ pub const LEASE: Duration = Duration::from_secs(5);
 #[derive(Debug, Default)]
 pub(super) struct Leases(BTreeMap<u32, Lease>);
 
+/// Processes whose time is up.
+#[derive(PartialEq, Eq, Debug, Default)]
+pub(super) struct Due {
+    /// To take off the list.
+    pub(super) silent: Vec<u32>,
+    /// To forget: they serve nobody any more.
+    pub(super) lapsed: Vec<u32>,
+}
+
 #[derive(Debug)]
 struct Lease {
     /// Of the process's start.
@@ -42,34 +51,46 @@ struct Lease {
 
 impl Leases {
     /// All processes a new owner finds: they get time to find the owner, but for the one that `ended`.
-    pub(super) fn of(processes: &[Process], ended: Option<[u8; 16]>, now: Duration) -> Self {
-        let lease = |process: &Process| {
+    pub(super) fn of<'a>(
+        listed: &[Process],
+        unlisted: impl IntoIterator<Item = &'a Process>,
+        ended: Option<[u8; 16]>,
+        now: Duration,
+    ) -> Self {
+        let lease = |process: &Process, silent_after: Option<Duration>| {
             let has_ended = ended == Some(process.told.nonce);
             let left = |time| if has_ended { Duration::ZERO } else { time };
             let lease = Lease {
                 nonce: process.told.nonce,
                 passed: 0,
-                silent_at: Some(now + left(SILENT_AFTER_TAKE_OVER)),
+                silent_at: silent_after.map(|after| now + left(after)),
                 lapses_at: now + left(LEASE),
             };
             (process.incarnation, lease)
         };
-        Self(processes.iter().map(lease).collect())
+        let listed = listed.iter();
+        let listed = listed.map(|process| lease(process, Some(SILENT_AFTER_TAKE_OVER)));
+        let unlisted = unlisted.into_iter().map(|process| lease(process, None));
+        Self(listed.chain(unlisted).collect())
     }
 
-    /// The processes that are registered from now on.
-    pub(super) fn registered(&mut self, processes: &[Process], now: Duration) {
-        let is_there = |incarnation: &u32| {
-            processes
-                .binary_search_by_key(incarnation, |process| process.incarnation)
-                .is_ok()
-        };
-        for (incarnation, lease) in &mut self.0 {
-            if !is_there(incarnation) {
+    /// The processes that are registered from now on; who is neither listed nor unlisted serves nobody.
+    pub(super) fn registered<'a>(
+        &mut self,
+        listed: &[Process],
+        unlisted: impl IntoIterator<Item = &'a Process>,
+        now: Duration,
+    ) {
+        let unlisted: BTreeSet<u32> = unlisted.into_iter().map(|it| it.incarnation).collect();
+        self.0.retain(|incarnation, lease| {
+            if unlisted.contains(incarnation) {
                 lease.silent_at = None;
+                return true;
             }
-        }
-        for process in processes {
+            let listed = listed.binary_search_by_key(incarnation, |it| it.incarnation);
+            listed.is_ok()
+        });
+        for process in listed {
             self.0.entry(process.incarnation).or_insert(Lease {
                 nonce: process.told.nonce,
                 passed: 0,
@@ -102,15 +123,11 @@ impl Leases {
         }
     }
 
-    /// A process cannot be heard until it connects again, or has ended.
-    pub(super) fn disconnected(&mut self, nonce: [u8; 16], has_ended: bool, now: Duration) {
-        let patience = if has_ended { Duration::ZERO } else { BROKEN };
+    /// A process cannot be heard until it connects again.
+    pub(super) fn disconnected(&mut self, nonce: [u8; 16], now: Duration) {
         for lease in self.0.values_mut().filter(|lease| lease.nonce == nonce) {
             if let Some(silent_at) = &mut lease.silent_at {
-                *silent_at = (*silent_at).min(now + patience);
-            }
-            if has_ended {
-                lease.lapses_at = now;
+                *silent_at = (*silent_at).min(now + BROKEN);
             }
         }
     }
@@ -132,18 +149,21 @@ impl Leases {
         }
     }
 
-    /// Processes to take off the list; leases that have lapsed are dropped.
-    pub(super) fn silent(&mut self, now: Duration) -> Vec<u32> {
-        self.0
-            .retain(|_, lease| lease.silent_at.is_some() || now < lease.lapses_at);
-        let mut silent = Vec::new();
-        for (incarnation, lease) in &mut self.0 {
+    /// What has become due; each is told once.
+    pub(super) fn due(&mut self, now: Duration) -> Due {
+        let mut due = Due::default();
+        self.0.retain(|incarnation, lease| {
             if lease.silent_at.is_some_and(|silent_at| silent_at <= now) {
                 lease.silent_at = None;
-                silent.push(*incarnation);
+                due.silent.push(*incarnation);
             }
-        }
-        silent
+            let has_lapsed = lease.silent_at.is_none() && lease.lapses_at <= now;
+            if has_lapsed {
+                due.lapsed.push(*incarnation);
+            }
+            !has_lapsed
+        });
+        due
     }
 
     /// Whether everybody who may serve clients shows `revision`.
@@ -169,69 +189,88 @@ mod tests {
         Duration::from_millis(ms)
     }
 
+    fn due(silent: &[u32], lapsed: &[u32]) -> Due {
+        Due {
+            silent: silent.to_vec(),
+            lapsed: lapsed.to_vec(),
+        }
+    }
+
+    fn found(incarnations: &[u32], ended: Option<[u8; 16]>) -> Leases {
+        Leases::of(&processes(incarnations), [], ended, at(0))
+    }
+
     #[test]
     fn silence_takes_off_the_list_and_later_off_the_lease() {
         let mut leases = Leases::default();
-        leases.registered(&processes(&[1, 2]), at(0));
+        leases.registered(&processes(&[1, 2]), [], at(0));
         assert!(leases.beat(1, 7, at(1500)));
         assert_eq!(leases.next(), Some(at(2000)));
-        assert_eq!(leases.silent(at(1999)), Vec::<u32>::new());
-        assert_eq!(leases.silent(at(2000)), [2]);
+        assert_eq!(leases.due(at(1999)), Due::default());
+        assert_eq!(leases.due(at(2000)), due(&[2], &[]));
         assert!(!leases.have_passed(7), "2 may still serve from an old view");
         assert!(!leases.beat(2, 0, at(2100)), "it has to register again");
-        assert_eq!(leases.silent(at(3500)), [1]);
-        assert_eq!(leases.silent(at(5000)), Vec::<u32>::new());
+        assert_eq!(leases.due(at(3500)), due(&[1], &[]));
+        assert_eq!(leases.due(at(5000)), due(&[], &[2]));
         assert!(leases.have_passed(7), "2 serves nobody any more");
         assert_eq!(leases.next(), Some(at(6500)));
-        assert_eq!(leases.silent(at(6500)), Vec::<u32>::new());
+        assert_eq!(leases.due(at(6500)), due(&[], &[1]));
         assert_eq!(leases.next(), None);
     }
 
     #[test]
     fn a_broken_connection_is_silence_soon_unless_it_comes_back() {
-        let mut leases = Leases::of(&processes(&[1, 2, 3]), None, at(0));
-        leases.disconnected([1; 16], false, at(100));
-        leases.disconnected([2; 16], false, at(100));
-        leases.disconnected([3; 16], false, at(100));
+        let mut leases = found(&[1, 2, 3], None);
+        leases.disconnected([1; 16], at(100));
+        leases.disconnected([2; 16], at(100));
+        leases.disconnected([3; 16], at(100));
         assert!(leases.beat(2, 0, at(300)));
         leases.connected([3; 16], at(350));
-        assert_eq!(leases.silent(at(500)), [1]);
-        assert_eq!(leases.silent(at(2299)), Vec::<u32>::new());
-        assert_eq!(leases.silent(at(2300)), [2]);
-        assert_eq!(leases.silent(at(2350)), [3]);
+        assert_eq!(leases.due(at(500)), due(&[1], &[]));
+        assert_eq!(leases.due(at(2299)), Due::default());
+        assert_eq!(leases.due(at(2300)), due(&[2], &[]));
+        assert_eq!(leases.due(at(2350)), due(&[3], &[]));
     }
 
     #[test]
-    fn a_process_that_has_ended_is_waited_for_no_longer() {
-        let mut leases = Leases::of(&processes(&[1, 2]), None, at(0));
+    fn the_owner_before_that_has_ended_is_waited_for_no_longer() {
+        let mut leases = found(&[1, 2], Some([1; 16]));
         assert!(leases.beat(2, 7, at(50)));
-        leases.disconnected([1; 16], true, at(100));
-        assert_eq!(leases.next(), Some(at(100)));
-        assert_eq!(leases.silent(at(100)), [1]);
-        assert_eq!(leases.silent(at(100)), Vec::<u32>::new());
+        assert_eq!(leases.next(), Some(at(0)));
+        assert_eq!(leases.due(at(50)), due(&[1], &[1]));
         assert!(leases.have_passed(7));
     }
 
     #[test]
     fn who_could_not_be_heard_is_not_silent() {
         let mut leases = Leases::default();
-        leases.registered(&processes(&[1, 2]), at(0));
+        leases.registered(&processes(&[1, 2]), [], at(0));
         assert_eq!(leases.next(), Some(at(2000)));
         leases.deaf(at(10_000) - at(2000), at(10_000));
-        assert_eq!(leases.silent(at(10_000)), Vec::<u32>::new());
+        assert_eq!(leases.due(at(10_000)), Due::default());
         assert!(leases.beat(1, 0, at(10_100)));
         assert_eq!(leases.next(), Some(at(10_500)));
-        assert_eq!(leases.silent(at(10_500)), [2]);
+        assert_eq!(leases.due(at(10_500)), due(&[2], &[]));
         assert!(!leases.have_passed(1));
     }
 
     #[test]
-    fn a_process_that_left_still_holds_its_lease() {
-        let mut leases = Leases::of(&processes(&[1]), None, at(0));
-        leases.registered(&[], at(10));
+    fn a_process_off_the_list_still_holds_its_lease_until_it_is_forgotten() {
+        let mut leases = found(&[1, 2], None);
+        leases.registered(&[], &processes(&[1, 2]), at(10));
         assert!(!leases.have_passed(1));
-        assert_eq!(leases.silent(at(4000)), Vec::<u32>::new());
-        assert_eq!(leases.silent(at(5000)), Vec::<u32>::new());
+        leases.registered(&[], &processes(&[1]), at(20));
+        assert_eq!(leases.due(at(4999)), Due::default());
+        assert_eq!(leases.due(at(5000)), due(&[], &[1]));
         assert!(leases.have_passed(1));
+    }
+
+    #[test]
+    fn a_new_owner_waits_for_those_off_the_list() {
+        let mut leases = Leases::of(&[], &processes(&[1]), None, at(0));
+        assert!(!leases.have_passed(1));
+        assert!(!leases.beat(1, 9, at(10)), "it has to register again");
+        assert_eq!(leases.due(at(5000)), due(&[], &[1]));
+        assert!(leases.have_passed(10));
     }
 }

@@ -7,8 +7,9 @@ use std::time::Duration;
 use floe_planted::Bug;
 
 use super::answer::Presence;
+use super::leases::Due;
 use super::{Sequencer, WATCH_BATCHES_MAX, Waiting};
-use crate::api::{Process, Revision};
+use crate::api::Revision;
 use crate::client::WatchBatch;
 use crate::state::Command;
 
@@ -33,10 +34,9 @@ impl Sequencer {
                 self.answer_passing();
             }
             Presence::Connected(nonce) => self.leases.connected(nonce, now),
-            Presence::Disconnected { nonce, has_ended } => {
-                self.leases.disconnected(nonce, has_ended, now);
+            Presence::Disconnected(nonce) => {
+                self.leases.disconnected(nonce, now);
                 self.set_timer();
-                self.answer_passing();
             }
             Presence::Passed(revision, answer) => {
                 self.passing.push((revision, answer));
@@ -45,12 +45,16 @@ impl Sequencer {
         }
     }
 
-    pub(super) fn processes_changed(&mut self, processes: &[Process]) {
-        self.leases.registered(processes, self.proof.now());
+    /// Follows the state after commands that may have changed who is registered.
+    pub(super) fn processes_changed(&mut self) {
+        let (listed, now) = (self.state.processes(), self.proof.now());
+        let unlisted = self.state.unlisted_processes();
+        self.leases.registered(&listed, unlisted, now);
         self.set_timer();
+        self.answer_passing();
     }
 
-    /// Some lease may have ended: forgets the process it was of.
+    /// Some time may be up: takes processes off the list, or forgets them.
     pub(super) fn look_at_leases(&mut self) {
         let now = self.proof.now();
         let due = self.leases.next().unwrap_or(now);
@@ -58,13 +62,17 @@ impl Sequencer {
         if late >= DEAF {
             self.leases.deaf(late, now);
         }
-        let silent = self.leases.silent(now);
+        let Due { silent, lapsed } = self.leases.due(now);
         if !silent.is_empty() {
             tracing::info!(incarnations = ?silent, "processes are silent; clients are no longer sent to them");
-            let command = Command::ForgetProcesses(silent);
+            let command = Command::UnlistProcesses(silent);
             self.backlog.push_back((command, Waiting::Nobody));
-            self.collect();
         }
+        if !lapsed.is_empty() {
+            let command = Command::ForgetProcesses(lapsed);
+            self.backlog.push_back((command, Waiting::Nobody));
+        }
+        self.collect();
         self.answer_passing();
         self.set_timer();
     }

@@ -19,8 +19,11 @@ pub enum Command {
     /// A process wants an incarnation. Idempotent by nonce and attempt. Answered by
     /// [`Reply::Registered`].
     Register(NewProcess),
-    /// Takes processes, by incarnation, off the list of those that are there; their commits are still
-    /// taken. Answered by [`Reply::Forgotten`].
+    /// Takes processes, by incarnation, off the list of those that are there. They may still serve the clients
+    /// they have, and their commits are taken. Answered by [`Reply::Forgotten`].
+    UnlistProcesses(Vec<u32>),
+    /// Forgets processes that serve nobody any more; commits of theirs that come later are taken. Answered by
+    /// [`Reply::Forgotten`].
     ForgetProcesses(Vec<u32>),
     /// Raises the feature level of the cluster to this one, unless a process does not know it; a repeat,
     /// or a lower one, does nothing. Answered by [`Reply::FeatureLevel`].
@@ -84,7 +87,7 @@ pub enum Reply {
         /// The lowest that a commit may name.
         lowest_accepted: u32,
     },
-    /// To [`Command::ForgetProcesses`].
+    /// To [`Command::UnlistProcesses`] and [`Command::ForgetProcesses`].
     Forgotten,
     /// To [`Command::CreateTopic`] and [`Command::CreatePartitions`]: the topic and the revision after
     /// which views show it.

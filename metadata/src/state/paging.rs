@@ -36,6 +36,7 @@ impl State {
             Command::Register(_)
             | Command::RaiseFeatureLevel(_)
             | Command::CheckFeatureLevel(_)
+            | Command::UnlistProcesses(_)
             | Command::ForgetProcesses(_)
             | Command::RaiseWriteEpoch { .. }
             | Command::RaiseLowestAccepted { .. }

@@ -16,32 +16,58 @@ const OWNER: &str = "the metadata's owner";
 
 /// Registered processes by incarnation.
 #[derive(Clone, Debug, Default, Hash)]
-pub(super) struct Processes(BTreeMap<u32, Process>);
+pub(super) struct Processes {
+    /// Those that clients and other processes are told.
+    listed: BTreeMap<u32, Process>,
+    /// Those that may still serve the clients they have.
+    unlisted: BTreeMap<u32, Process>,
+}
 
 impl Processes {
-    pub(super) fn insert(&mut self, process: Process) {
-        self.0.insert(process.incarnation, process);
+    pub(super) fn insert(&mut self, process: Process, is_listed: bool) {
+        let list = if is_listed {
+            &mut self.listed
+        } else {
+            &mut self.unlisted
+        };
+        list.insert(process.incarnation, process);
     }
 
     pub(super) fn len(&self) -> usize {
-        self.0.len()
+        self.listed.len() + self.unlisted.len()
     }
 
-    pub(super) fn all(&self) -> Arc<[Process]> {
-        self.0.values().cloned().collect()
+    pub(super) fn listed(&self) -> Arc<[Process]> {
+        self.listed.values().cloned().collect()
+    }
+
+    pub(super) fn unlisted(&self) -> impl Iterator<Item = &Process> {
+        self.unlisted.values()
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Process> {
+        self.listed.values().chain(self.unlisted.values())
     }
 
     fn brokers(&self) -> BTreeSet<BrokerAddress> {
-        let told = self.0.values().flat_map(|process| &process.told.brokers);
+        let told = self
+            .listed
+            .values()
+            .flat_map(|process| &process.told.brokers);
         told.cloned().collect()
     }
 }
 
 impl State {
-    /// Processes that are registered, by incarnation.
+    /// Processes that are registered and listed, by incarnation.
     #[must_use]
     pub fn processes(&self) -> Arc<[Process]> {
-        self.processes.all()
+        self.processes.listed()
+    }
+
+    /// Processes that nobody is told of any more and that may still serve the clients they have.
+    pub fn unlisted_processes(&self) -> impl Iterator<Item = &Process> {
+        self.processes.unlisted()
     }
 
     /// Gives a process its incarnation. It replaces its own earlier registration, and that of a process
@@ -52,7 +78,7 @@ impl State {
             return Reply::Registered(Err(RequestError::TooOld { level, known }));
         }
         let write_epoch = self.counters.write_epoch;
-        let mut own = self.processes.0.values();
+        let mut own = self.processes.listed.values();
         if let Some(known) =
             own.find(|known| known.told.nonce == new.nonce && known.told.attempt >= new.attempt)
         {
@@ -64,7 +90,7 @@ impl State {
         let brokers = self.processes.brokers();
         let replaced =
             |known: &Process| known.told.nonce == new.nonce || known.told.internal == new.internal;
-        let gone = self.processes.0.values().filter(|known| replaced(known));
+        let gone = self.processes.all().filter(|known| replaced(known));
         let gone: Vec<_> = gone.map(|known| known.incarnation).collect();
         for incarnation in gone {
             self.remove_process(incarnation, writes);
@@ -79,8 +105,9 @@ impl State {
             incarnation,
             told: new,
         };
-        writes.put(RowKey::process(incarnation), process::encode(&process.told));
-        self.processes.insert(process);
+        let row = process::encode(&process.told, true);
+        writes.put(RowKey::process(incarnation), row);
+        self.processes.insert(process, true);
         self.processes_changed(&brokers, writes);
         Reply::Registered(Ok(Registration {
             incarnation,
@@ -99,7 +126,7 @@ impl State {
         if known < asked {
             return Err(not_understood(OWNER, known));
         }
-        let mut registered = self.processes.0.values().map(|process| &process.told);
+        let mut registered = self.processes.all().map(|process| &process.told);
         match registered.find(|told| told.feature_level < asked) {
             Some(told) => Err(not_understood(&told.internal, told.feature_level)),
             None => Ok(()),
@@ -120,7 +147,30 @@ impl State {
         Ok(self.counters.revision)
     }
 
-    /// Forgets processes that drain or are not heard of. What they committed and still commit counts.
+    /// Takes processes that drain or are not heard of off the list. What they committed and still commit
+    /// counts, and they may still serve the clients they have.
+    pub(super) fn unlist_processes(
+        &mut self,
+        incarnations: &[u32],
+        writes: &mut WriteSet,
+    ) -> Reply {
+        let brokers = self.processes.brokers();
+        let mut any = false;
+        for incarnation in incarnations {
+            if let Some(process) = self.processes.listed.remove(incarnation) {
+                let row = process::encode(&process.told, false);
+                writes.put(RowKey::process(*incarnation), row);
+                self.processes.insert(process, false);
+                any = true;
+            }
+        }
+        if any {
+            self.processes_changed(&brokers, writes);
+        }
+        Reply::Forgotten
+    }
+
+    /// Forgets processes that serve nobody any more. What they committed and still commit counts.
     pub(super) fn forget_processes(&mut self, gone: &[u32], writes: &mut WriteSet) -> Reply {
         let brokers = self.processes.brokers();
         let mut any = false;
@@ -133,12 +183,14 @@ impl State {
         Reply::Forgotten
     }
 
+    /// Whether it was on the list.
     fn remove_process(&mut self, incarnation: u32, writes: &mut WriteSet) -> bool {
-        let was_there = self.processes.0.remove(&incarnation).is_some();
-        if was_there {
+        let Processes { listed, unlisted } = &mut self.processes;
+        let was_listed = listed.remove(&incarnation).is_some();
+        if unlisted.remove(&incarnation).is_some() || was_listed {
             writes.delete(RowKey::process(incarnation));
         }
-        was_there
+        was_listed
     }
 
     /// Tells who is there now. Some clients follow a new leader only if its epoch is higher, so the epoch
@@ -150,7 +202,7 @@ impl State {
             let event = WatchEvent::LeaderEpochRaised(self.counters.leader_epoch);
             writes.events.push(event);
         }
-        let event = WatchEvent::ProcessesChanged(self.processes.all());
+        let event = WatchEvent::ProcessesChanged(self.processes.listed());
         writes.events.push(event);
     }
 }

@@ -120,8 +120,9 @@ impl Recovery {
                 self.has_id_blocks = true;
             }
             Place::Process(incarnation) => {
-                let told = process::decode(value).map_err(damaged)?;
-                self.state.processes.insert(Process { incarnation, told });
+                let (told, is_listed) = process::decode(value).map_err(damaged)?;
+                let process = Process { incarnation, told };
+                self.state.processes.insert(process, is_listed);
             }
             Place::Topic(id) => {
                 let topic = topic::decode(id, value).map_err(damaged)?;

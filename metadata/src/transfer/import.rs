@@ -227,7 +227,9 @@ async fn read_back(
 /// The first commands of the new life: no process of the old one is there, and no name that it could
 /// give is given again or accepted.
 async fn begin(mut state: State, session: &Arc<dyn Session>) -> Result<(), TransferError> {
-    let gone = state.processes().iter().map(|it| it.incarnation).collect();
+    let listed = state.processes();
+    let gone = listed.iter().chain(state.unlisted_processes());
+    let gone = gone.map(|it| it.incarnation).collect();
     let above = state.write_epoch();
     let commands = [
         Command::ForgetProcesses(gone),

@@ -196,7 +196,11 @@ fn life(random: &mut StdRng) -> Life {
     let troubles = troubles.collect();
     Life {
         processes: random.random_range(1..=3),
-        lasts: millis(random, 50..8_000),
+        lasts: if random.random_ratio(3, 4) {
+            millis(random, 50..8_000)
+        } else {
+            millis(random, 8_000..20_000)
+        },
         survivors: random.random_range(0..=2),
         pause: millis(random, 0..2_000),
         troubles,
@@ -211,7 +215,9 @@ fn trouble(random: &mut StdRng) -> (Duration, Trouble) {
     let trouble = match random.random_range(0..8) {
         0 | 1 => Trouble::Kill(which),
         2 => Trouble::Stop(which),
-        3 | 4 => Trouble::Silence(which, millis(random, 100..6_000)),
+        // Some outlive a lease.
+        3 => Trouble::Silence(which, millis(random, 100..6_000)),
+        4 => Trouble::Silence(which, millis(random, 5_000..15_000)),
         _ => Trouble::Disconnect(which),
     };
     (after, trouble)

@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::administrator::Administrator;
 use super::consumer::{Consumer, ends};
 use super::observed::Observed;
 use super::plan::{Life, Plan};
@@ -80,6 +81,12 @@ async fn simulate(seed: u64) -> Report {
             consumer.finish(&BTreeMap::new());
         });
     }
+
+    let mut administrator = Administrator::new(world.fork(), Arc::clone(&observed));
+    let (agents, until) = (Arc::clone(&world.agents), stop.clone());
+    consumers.spawn(async move {
+        until.run_until_cancelled(administrator.run(&agents)).await;
+    });
 
     for life in &plan.lives {
         live(&mut world, life).await;

@@ -95,12 +95,12 @@ impl Agents {
 }
 
 /// One process.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Process {
     /// Where others reach it.
     address: String,
     /// Set once it is ready.
-    running: Option<(Arc<Broker>, Service)>,
+    running: Option<(Arc<Broker>, Arc<Service>)>,
     tasks: Tasks,
     dead: CancellationToken,
 }
@@ -118,6 +118,14 @@ impl Process {
             drop(timeout(STOP_PATIENCE, stopping).await);
         }
         self.kill(agents, network);
+    }
+
+    /// A process whose metadata service has stopped ends, asked or not.
+    async fn end_with_metadata(self, agents: Arc<Agents>, network: Network) {
+        if let Some((_, metadata)) = &self.running {
+            metadata.stopped().await;
+        }
+        self.kill(&agents, &network);
     }
 
     /// `kill -9`: everything stops at the await it has reached.
@@ -185,7 +193,10 @@ impl World {
         let parts = self.parts(address);
         match timeout(patience, assemble(parts, incoming, &lifetime)).await {
             Ok(Ok(Assembled { broker, metadata })) => {
-                process.running = Some((Arc::clone(&broker), metadata));
+                process.running = Some((Arc::clone(&broker), Arc::new(metadata)));
+                let (agents, network) = (Arc::clone(&self.agents), self.network.clone());
+                let end = process.clone().end_with_metadata(agents, network);
+                self.tasks.spawn(end);
                 let mut alive = self.agents.alive.lock().expect("not poisoned");
                 alive.push((broker, process.dead.clone()));
                 drop(alive);
@@ -213,13 +224,15 @@ impl World {
 
     /// How many processes live.
     #[must_use]
-    pub fn living(&self) -> usize {
+    pub fn living(&mut self) -> usize {
+        self.processes
+            .retain(|process| !process.dead.is_cancelled());
         self.processes.len()
     }
 
     /// Lets something happen to a process; one that takes another's place starts within `patience`.
     pub async fn trouble(&mut self, trouble: Trouble, patience: Duration) {
-        let count = self.processes.len();
+        let count = self.living();
         if count == 0 {
             return;
         }
@@ -252,7 +265,7 @@ impl World {
 
     /// Kills all processes but the newest `keep`.
     pub fn kill_but(&mut self, keep: usize) {
-        let doomed = self.processes.len().saturating_sub(keep);
+        let doomed = self.living().saturating_sub(keep);
         for process in self.processes.drain(..doomed) {
             process.kill(&self.agents, &self.network);
         }

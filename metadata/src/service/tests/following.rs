@@ -58,7 +58,7 @@ async fn answers(client: Client) -> Vec<String> {
         say(&client.extent_for_timestamp(at, i64::MAX).await);
         say(&client.extent_with_max_timestamp(at).await);
     }
-    client.disconnected([55; 16], true);
+    say(&client.ended(55).await);
     say(&client.leave(1).await);
     say(&client.leave(1).await);
     say(&client.beat(1, 0).await);

@@ -138,8 +138,9 @@ async fn a_silent_process_is_forgotten_and_comes_back() {
 #[tokio::test(start_paused = true)]
 async fn a_process_that_ended_is_forgotten_at_once() {
     let mut scene = Scene::new().await;
-    scene.stop(1).await;
-    scene.services[1].client().disconnected([2; 16], true);
+    let incarnations = scene.stop(1).await;
+    let newest = *incarnations.last().unwrap();
+    scene.services[1].client().ended(newest).await.unwrap();
     let took = scene.until_shown(0, &[1]).await;
     assert!(took < Duration::from_millis(200), "{took:?}");
 }

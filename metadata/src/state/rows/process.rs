@@ -5,7 +5,7 @@ use crate::state::codec::{Reader, RowError, put_bytes, put_i64, put_len, put_u32
 
 const VERSION: u8 = 1;
 
-pub(in crate::state) fn encode(told: &NewProcess) -> Vec<u8> {
+pub(in crate::state) fn encode(told: &NewProcess, is_listed: bool) -> Vec<u8> {
     let NewProcess {
         nonce,
         attempt,
@@ -30,10 +30,12 @@ pub(in crate::state) fn encode(told: &NewProcess) -> Vec<u8> {
         put_bytes(&mut out, broker.host.as_bytes());
         put_u32(&mut out, u32::from(broker.port));
     }
+    put_len(&mut out, usize::from(is_listed));
     out
 }
 
-pub(in crate::state) fn decode(bytes: &[u8]) -> Result<NewProcess, RowError> {
+/// What a process told, and whether it is listed.
+pub(in crate::state) fn decode(bytes: &[u8]) -> Result<(NewProcess, bool), RowError> {
     let mut reader = Reader::versioned(bytes, VERSION)?;
     let nonce = reader.array()?;
     let attempt = reader.u32()?;
@@ -53,13 +55,19 @@ pub(in crate::state) fn decode(bytes: &[u8]) -> Result<NewProcess, RowError> {
             port: reader.u32()?.try_into().map_err(|_| RowError::OutOfRange)?,
         });
     }
+    let is_listed = match reader.u64()? {
+        0 => false,
+        1 => true,
+        _ => return Err(RowError::OutOfRange),
+    };
     reader.finish()?;
-    Ok(NewProcess {
+    let told = NewProcess {
         nonce,
         attempt,
         internal,
         zone,
         brokers,
         feature_level,
-    })
+    };
+    Ok((told, is_listed))
 }

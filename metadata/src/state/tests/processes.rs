@@ -110,6 +110,41 @@ fn forgotten_processes_are_gone_and_may_come_back() {
 }
 
 #[test]
+fn who_is_off_the_list_is_remembered_until_it_is_forgotten() {
+    let mut cluster = Cluster::new(tiny());
+    let unlisted = |cluster: &Cluster| -> Vec<u32> {
+        let unlisted = cluster.state.unlisted_processes();
+        unlisted.map(|process| process.incarnation).collect()
+    };
+    for byte in 1..=3 {
+        cluster.run(Command::Register(new_process(byte)));
+    }
+    assert_eq!(
+        cluster.run_open(Command::UnlistProcesses(vec![1, 3])),
+        Reply::Forgotten
+    );
+    assert_eq!(
+        said(&cluster.seal()),
+        [Said::Epoch(4), Said::Processes(vec![2])]
+    );
+    cluster.crash();
+    assert_eq!(unlisted(&cluster), [1, 3]);
+    // Nothing of this is news to anyone.
+    cluster.run_open(Command::UnlistProcesses(vec![1, 77]));
+    cluster.run_open(Command::ForgetProcesses(vec![3]));
+    assert_eq!(cluster.seal(), []);
+    cluster.crash();
+    assert_eq!(unlisted(&cluster), [1]);
+    let back = [Said::Epoch(5), Said::Processes(vec![2, 4])];
+    register(&mut cluster, new_process(1), 4, &back);
+    assert_eq!(
+        unlisted(&cluster),
+        Vec::<u32>::new(),
+        "its address is another's"
+    );
+}
+
+#[test]
 fn the_level_rises_when_every_process_knows_it_and_never_falls() {
     let mut cluster = Cluster::new(StateConfig {
         feature_level: 1,

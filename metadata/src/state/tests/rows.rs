@@ -224,10 +224,10 @@ fn rows_are_these_bytes() {
     };
     golden(
         "process",
-        &process::encode(&told),
+        &process::encode(&told, true),
         concat!(
             "0107070707070707070707070707070707ac020d31302e302e302e373a39303930",
-            "01017a0101046d61696e0e0831302e302e302e378447"
+            "01017a0101046d61696e0e0831302e302e302e37844701"
         ),
     );
     golden(
@@ -394,7 +394,10 @@ proptest! {
 
     #[test]
     fn process_rows_round_trip(told in told()) {
-        prop_assert_eq!(process::decode(&process::encode(&told)), Ok(told));
+        for is_listed in [true, false] {
+            let row = process::encode(&told, is_listed);
+            prop_assert_eq!(process::decode(&row), Ok((told.clone(), is_listed)));
+        }
     }
 
     #[test]

@@ -149,7 +149,8 @@ impl Model {
             Command::RaiseFeatureLevel(_) | Command::CheckFeatureLevel(_) => {
                 panic!("the model knows one feature level")
             }
-            Command::ForgetProcesses(gone) => {
+            // The model knows only those that are listed.
+            Command::UnlistProcesses(gone) | Command::ForgetProcesses(gone) => {
                 let before = self.brokers();
                 self.processes
                     .retain(|process| !gone.contains(&process.incarnation));

@@ -23,6 +23,7 @@ pub(super) enum Draft {
         brokers: u8,
     },
     /// Incarnations, counted back from the last.
+    Unlist(Vec<u32>),
     Forget(Vec<u32>),
     RaiseWriteEpoch,
     RaiseLowestAccepted,
@@ -135,6 +136,7 @@ fn draft() -> impl Strategy<Value = Draft> {
                 brokers,
             }
         ),
+        1 => prop::collection::vec(0_u32..4, 0..3).prop_map(Draft::Unlist),
         1 => prop::collection::vec(0_u32..4, 0..3).prop_map(Draft::Forget),
         1 => Just(Draft::RaiseWriteEpoch),
         1 => Just(Draft::RaiseLowestAccepted),

@@ -29,11 +29,8 @@ impl Model {
                 brokers: new_process(*brokers).brokers,
                 ..new_process(*address)
             }),
-            Draft::Forget(back) => Command::ForgetProcesses(
-                back.iter()
-                    .map(|back| self.registered.saturating_sub(*back))
-                    .collect(),
-            ),
+            Draft::Unlist(back) => Command::UnlistProcesses(self.incarnations(back)),
+            Draft::Forget(back) => Command::ForgetProcesses(self.incarnations(back)),
             Draft::RaiseWriteEpoch => Command::RaiseWriteEpoch {
                 above: self.write_epoch,
             },
@@ -133,5 +130,13 @@ impl Model {
             max_timestamp_ms,
             ..idempotent(id, epoch, sequence, count)
         }
+    }
+}
+
+impl Model {
+    /// Incarnations counted back from the newest.
+    fn incarnations(&self, back: &[u32]) -> Vec<u32> {
+        let incarnation = |back: &u32| self.registered.saturating_sub(*back);
+        back.iter().map(incarnation).collect()
     }
 }
