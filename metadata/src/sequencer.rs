@@ -103,6 +103,8 @@ pub(crate) struct Sequencer {
     leases: Leases,
     /// Wakes when a lease ends.
     lease_ends: Pin<Box<Sleep>>,
+    /// Beats that wait for a proof of ownership, and whether the process is known.
+    beats: Vec<(bool, Answer<bool>)>,
     /// Who waits until all views show a revision.
     passing: Vec<(Revision, Answer<()>)>,
 }
@@ -165,6 +167,7 @@ impl Sequencer {
             leases,
             // Due at once: the first look sets it.
             lease_ends: Box::pin(tokio::time::sleep(Duration::ZERO)),
+            beats: Vec::new(),
             passing: Vec::new(),
             state,
             session,
@@ -208,6 +211,7 @@ impl Sequencer {
                 return end;
             }
             self.answer_reads();
+            self.answer_beats();
         }
     }
 

@@ -24,14 +24,16 @@ pub(super) fn deadline(timeout_ms: i32) -> Instant {
     Instant::now() + asked.clamp(PATIENCE_MIN, PATIENCE_MAX)
 }
 
-/// Waits until the change shows wherever a client may look next.
-async fn passed(context: &Context, revision: Revision) {
-    while let Err(RequestError::Unavailable) = context.broker.metadata.passed(revision).await {
+/// Waits until the change shows wherever a client may look next. An error when that is never known here:
+/// then it must not be told, though it happened.
+async fn passed(context: &Context, revision: Revision) -> Result<(), RequestError> {
+    while context.broker.metadata.passed(revision).await.is_err() {
         tokio::time::sleep(RETRY_PAUSE).await;
         if context.broker.metadata.wait_for_owner().await.is_err() {
-            return;
+            return Err(RequestError::Unavailable);
         }
     }
+    Ok(())
 }
 
 /// Repeats `ask` until metadata has answered. `ask` is told whether an earlier attempt may have
@@ -52,7 +54,7 @@ where
                 Ok((value, revision)) => {
                     if let Some(revision) = revision {
                         view.wait_revision(revision).await;
-                        passed(context, revision).await;
+                        passed(context, revision).await?;
                     }
                     return Ok(value);
                 }

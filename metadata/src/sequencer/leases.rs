@@ -12,6 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::proof::BEAT_WINDOW;
 use crate::api::{Process, Revision};
 
 /// How often a process beats.
@@ -24,6 +25,11 @@ const SILENT_AFTER_TAKE_OVER: Duration = Duration::from_secs(4);
 const BROKEN: Duration = Duration::from_millis(400);
 /// How long a process may serve clients from its view without being answered.
 pub const LEASE: Duration = Duration::from_secs(5);
+/// How long after a take-over a process may serve that found no new owner: the one before may have answered
+/// its beat this long after the last proof of ownership, and clocks drift.
+const LEASE_AFTER_TAKE_OVER: Duration = LEASE
+    .saturating_add(BEAT_WINDOW)
+    .saturating_add(Duration::from_millis(500));
 
 /// The leases of one term.
 #[derive(Debug, Default)]
@@ -64,7 +70,7 @@ impl Leases {
                 nonce: process.told.nonce,
                 passed: 0,
                 silent_at: silent_after.map(|after| now + left(after)),
-                lapses_at: now + left(LEASE),
+                lapses_at: now + left(LEASE_AFTER_TAKE_OVER),
             };
             (process.incarnation, lease)
         };
@@ -260,8 +266,8 @@ mod tests {
         leases.registered(&[], &processes(&[1, 2]), at(10));
         assert!(!leases.have_passed(1));
         leases.registered(&[], &processes(&[1]), at(20));
-        assert_eq!(leases.due(at(4999)), Due::default());
-        assert_eq!(leases.due(at(5000)), due(&[], &[1]));
+        assert_eq!(leases.due(at(7499)), Due::default());
+        assert_eq!(leases.due(at(7500)), due(&[], &[1]));
         assert!(leases.have_passed(1));
     }
 
@@ -270,7 +276,7 @@ mod tests {
         let mut leases = Leases::of(&[], &processes(&[1]), None, at(0));
         assert!(!leases.have_passed(1));
         assert!(!leases.beat(1, 9, at(10)), "it has to register again");
-        assert_eq!(leases.due(at(5000)), due(&[], &[1]));
+        assert_eq!(leases.due(at(7500)), due(&[], &[1]));
         assert!(leases.have_passed(10));
     }
 }

@@ -29,8 +29,7 @@ impl Sequencer {
                 answer,
             } => {
                 let is_known = self.leases.beat(incarnation, passed, now);
-                // The caller may have gone.
-                drop(answer.send(Ok(is_known)));
+                self.beats.push((is_known, answer));
                 self.answer_passing();
             }
             Presence::Connected(nonce) => self.leases.connected(nonce, now),
@@ -42,6 +41,21 @@ impl Sequencer {
                 self.passing.push((revision, answer));
                 self.answer_passing();
             }
+        }
+    }
+
+    /// Answers beats, which lets processes serve clients, as soon as it is certain that nobody else does.
+    pub(super) fn answer_beats(&mut self) {
+        if self.beats.is_empty() {
+            return;
+        }
+        if !self.proof.covers_beats() {
+            self.proof.ask(&self.session);
+            return;
+        }
+        for (is_known, answer) in self.beats.drain(..) {
+            // The caller may have gone.
+            drop(answer.send(Ok(is_known)));
         }
     }
 

@@ -27,6 +27,10 @@ pub(crate) const WINDOW: Duration = Duration::from_millis(400);
 /// do not drift apart by an eighth.
 pub(crate) const SUCCESSOR_WAITS: Duration = Duration::from_millis(450);
 
+/// How old the proof may be when a beat is answered: an idle owner proves itself this often while
+/// processes beat. A new owner gives those it finds as much longer, see [`super::leases`].
+pub(super) const BEAT_WINDOW: Duration = Duration::from_secs(2);
+
 pub(crate) struct Proof {
     clock: SteadyClock,
     /// The latest moment at which we surely owned the engine.
@@ -63,6 +67,11 @@ impl Proof {
         self.proven >= read
             || self.clock.now() < self.proven + WINDOW
             || Bug::ReadsUnproven.is_planted()
+    }
+
+    /// Whether a beat may be answered now.
+    pub(super) fn covers_beats(&self) -> bool {
+        self.clock.now() < self.proven + BEAT_WINDOW || Bug::BeatsUnproven.is_planted()
     }
 
     /// Begins a barrier, unless one is running.
