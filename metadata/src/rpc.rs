@@ -37,8 +37,8 @@ use tonic::transport::Server;
 
 use self::network::Incoming;
 
-pub(crate) use connection::{Carrier, Connection, Knock};
 pub use channel::{Calls, calls};
+pub(crate) use connection::{Carrier, Connection, Knock};
 pub use secret::{Checking, Secret, Signing};
 pub use server::Grpc;
 pub(crate) use server::MetadataServer;

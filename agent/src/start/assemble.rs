@@ -17,11 +17,12 @@ use floe_storage::tasks::Tasks;
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::{Broker, ConnectionLimits, Random};
-use crate::fetch::{FetchParts, FetchPath, Fresh};
+use crate::fetch::{Chunks, FetchParts, FetchPath, Fresh};
 use crate::handlers::init_producer_id::ProducerIds;
 use crate::memory::{MemoryBudget, MemoryPlan};
 use crate::metrics::Metrics;
 use crate::metrics::collect::{ClusterFigures, MemoryFigures, StoreRequests};
+use crate::peers::{PeerMetrics, PeerServer, PeerServerParts, Peers, PeersParts};
 use crate::presence::Presence;
 use crate::produce::{FlushRule, ProduceParts, ProducePath, UploadLimits};
 use crate::topic_config::BrokerSettings;
@@ -97,10 +98,21 @@ pub enum AssembleError {
 pub async fn take_part(
     service: ServiceConfig,
     incoming: Incoming,
-    Lifetime { tasks, ended, .. }: &Lifetime,
+    lifetime: &Lifetime,
 ) -> Result<Service, MetadataError> {
+    let tasks = &lifetime.tasks;
     let prepared = Prepared::new(service, tasks).await?;
     let routes = Routes::new(prepared.grpc());
+    join(prepared, incoming, routes, lifetime).await
+}
+
+/// Answers other processes with `routes`, and then takes part.
+async fn join(
+    prepared: Prepared,
+    incoming: Incoming,
+    routes: Routes,
+    Lifetime { tasks, ended, .. }: &Lifetime,
+) -> Result<Service, MetadataError> {
     tasks.spawn(serve(incoming, routes, ended.clone()));
     prepared.join(tasks).await
 }
@@ -121,15 +133,33 @@ pub async fn assemble(
         stopping,
     } = lifetime;
     let (store, clock) = (parts.service.store.clone(), parts.service.clock.clone());
+    let (nonce, dial) = (parts.service.owner.nonce, Arc::clone(&parts.service.dial));
+    let metrics = parts.metrics;
+    let memory = MemoryBudget::new(&parts.memory);
+    let cache = BlockCache::new(store.clone(), parts.memory.cache_bytes);
+    let fresh_bytes = u64::try_from(parts.memory.fresh_bytes).unwrap_or(u64::MAX);
+    let fresh = Arc::new(Fresh::new(fresh_bytes));
+    let peer_metrics = PeerMetrics::register(&metrics);
     let told = NewProcess {
-        nonce: parts.service.owner.nonce,
+        nonce,
         attempt: 0,
         internal: parts.service.owner.address.clone(),
         zone: parts.zone.clone(),
         brokers: parts.brokers,
         feature_level: FEATURE_LEVEL,
     };
-    let metadata = take_part(parts.service, incoming, lifetime).await?;
+    let prepared = Prepared::new(parts.service, tasks).await?;
+    let (secret, lineages) = (prepared.cluster().secret, prepared.cluster().lineages());
+    let peer_server = PeerServer::new(PeerServerParts {
+        fresh: Arc::clone(&fresh),
+        cache: cache.clone(),
+        lineages: lineages.clone(),
+        memory: memory.clone(),
+        tasks: tasks.clone(),
+        metrics: peer_metrics.clone(),
+    });
+    let routes = Routes::new(prepared.grpc()).add_service(peer_server.into_service(secret));
+    let metadata = join(prepared, incoming, routes, lifetime).await?;
     let client = metadata.client();
     let view = View::start(client.clone(), tasks, ended.clone());
     tokio::select! {
@@ -139,9 +169,15 @@ pub async fn assemble(
     }
     let (kept_view, until) = (Arc::clone(&view), ended.clone());
     let presence = Presence::start(client.clone(), kept_view, told, tasks, until);
-    let memory = MemoryBudget::new(&parts.memory);
-    let cache = BlockCache::new(store.clone(), parts.memory.cache_bytes);
-    let metrics = parts.metrics;
+    let seen = Arc::clone(&view);
+    let peers = Peers::new(PeersParts {
+        registry: Box::new(move || seen.processes()),
+        nonce,
+        zone: parts.zone.clone(),
+        dial,
+        secret,
+        metrics: peer_metrics,
+    });
     metrics.register_collector(Box::new(StoreRequests(store.clone())));
     let figures = MemoryFigures {
         budget: memory.clone(),
@@ -154,8 +190,6 @@ pub async fn assemble(
     };
     metrics.register_collector(Box::new(figures));
     let lineage = metadata.cluster().lineage;
-    let fresh_bytes = u64::try_from(parts.memory.fresh_bytes).unwrap_or(u64::MAX);
-    let fresh = Arc::new(Fresh::new(fresh_bytes));
     let produce = ProduceParts {
         client: client.clone(),
         presence: Arc::clone(&presence),
@@ -170,8 +204,8 @@ pub async fn assemble(
         client: client.clone(),
         view: Arc::clone(&view),
         fresh,
-        cache,
-        lineages: metadata.cluster().lineages(),
+        chunks: Chunks::new(cache, Some(peers)),
+        lineages,
         memory: memory.clone(),
         seed: parts.sessions_seed,
     };

@@ -13,7 +13,7 @@ const HEADER: &str = "floe-secret";
 /// The cluster's secret: drawn when the cluster is created, kept in the store, so that whoever may read
 /// the store may call. It travels as it is: the network between processes is trusted not to listen.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Secret(pub(crate) [u8; 16]);
+pub struct Secret(pub [u8; 16]);
 
 impl Secret {
     fn header(&self) -> MetadataValue<Ascii> {
