@@ -42,10 +42,10 @@ bugs! {
     AcknowledgedPastUndecided,
     /// Fetch: bytes from the store are not held against their checksum.
     ChecksumIgnored,
+    /// Fetch: bytes that another agent gave are not held against their checksum.
+    PeerBytesUnchecked,
     /// Fetch: all batches of an extent get the offset of its first.
     OffsetsFromExtentStart,
-    /// Peers: fresh segments are told apart by their counters alone, which every process counts from 0.
-    FreshByCounter,
     /// Metadata: replies leave before their group is durable.
     RepliesBeforeDurable,
     /// Metadata: the high watermark is raised before its group is durable.

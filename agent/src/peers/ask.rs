@@ -213,6 +213,11 @@ impl Peers {
                         }
                         .inc();
                         metrics.bytes.inc_by(bytes.len() as u64);
+                        tracing::debug!(
+                            address = peer.address,
+                            ?place,
+                            "another agent gave a chunk"
+                        );
                         let by = peer.id;
                         return Some(Given { bytes, by });
                     }

@@ -7,7 +7,6 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use floe_metadata::rpc::{Checking, Secret};
-use floe_planted::Bug;
 use floe_protocol::records::Records;
 use floe_storage::cache::{BlockCache, CHUNK_BYTES};
 use floe_storage::key::Lineages;
@@ -99,13 +98,10 @@ impl PeerServer {
     fn find_fresh(&self, chunk: ChunkId) -> Found {
         let PeerServerParts { fresh, memory, .. } = &*self.parts;
         let id = chunk.segment;
-        let payload = if Bug::FreshByCounter.is_planted() {
-            (0..99).find_map(|incarnation| fresh.get(SegmentId { incarnation, ..id }))
-        } else {
-            fresh.get(id)
-        };
         let mut rope = Rope::default();
-        rope.extend(payload.map_or_else(Vec::new, |payload| payload.slice(places(chunk.number))));
+        if let Some(payload) = fresh.get(id) {
+            rope.extend(payload.slice(places(chunk.number)));
+        }
         if rope.len_bytes() == 0 {
             let fresh_from = fresh.kept_from(id.incarnation);
             return Found::NotHere { fresh_from };
