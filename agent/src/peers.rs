@@ -27,7 +27,6 @@ mod server;
 #[expect(
     unreachable_pub,
     clippy::allow_attributes_without_reason,
-    clippy::derive_partial_eq_without_eq,
     reason = "generated"
 )]
 mod proto {

@@ -162,7 +162,7 @@ impl Agent {
 }
 
 fn segment(writer: u32, counter: u64, size: usize) -> SealedSegment {
-    let bytes: Vec<u8> = (0..size).map(|place| (place % 251) as u8).collect();
+    let bytes: Vec<u8> = (0..251_u8).cycle().take(size).collect();
     SealedSegment {
         id: SegmentId {
             write_epoch: 1,
