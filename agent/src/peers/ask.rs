@@ -201,48 +201,55 @@ impl Peers {
         let _turn = self.asks.acquire().await.ok()?;
         let asked = Instant::now();
         let answer = timeout(PATIENCE, peer.read(chunk, place)).await;
-        let metrics = &self.parts.metrics;
         match answer.map_err(AskError::from).flatten() {
             Ok(answer) => {
                 peer.aside().answered();
-                match answer {
-                    Answer::Here(bytes) => {
-                        match place {
-                            Place::Fresh => &metrics.fresh,
-                            Place::Cache | Place::Unknown => &metrics.chunk,
-                        }
-                        .inc();
-                        metrics.bytes.inc_by(bytes.len() as u64);
-                        tracing::debug!(
-                            address = peer.address,
-                            ?place,
-                            "another agent gave a chunk"
-                        );
-                        let by = peer.id;
-                        return Some(Given { bytes, by });
-                    }
-                    Answer::NotHere { fresh_from } => {
-                        metrics.not_here.inc();
-                        if place == Place::Fresh {
-                            self.known().evicted.note(chunk.segment, fresh_from);
-                        }
-                    }
-                    Answer::Busy => {
-                        metrics.busy.inc();
-                    }
-                }
+                self.take(answer, peer, chunk, place)
             }
             Err(error) => {
-                match error {
-                    AskError::Silent(_) => &metrics.silent,
-                    AskError::Failed(_) | AskError::NoChunk(_) | AskError::Ended => &metrics.failed,
-                }
-                .inc();
-                tracing::debug!(address = peer.address, %error, "another agent was passed by");
-                peer.aside().failed(asked, Instant::now());
+                self.pass_by(peer, asked, &error);
+                None
             }
         }
-        None
+    }
+
+    fn take(&self, answer: Answer, peer: &Peer, chunk: ChunkId, place: Place) -> Option<Given> {
+        let metrics = &self.parts.metrics;
+        let bytes = match answer {
+            Answer::Here(bytes) => bytes,
+            Answer::NotHere { fresh_from } => {
+                metrics.not_here.inc();
+                if place == Place::Fresh {
+                    self.known().evicted.note(chunk.segment, fresh_from);
+                }
+                return None;
+            }
+            Answer::Busy => {
+                metrics.busy.inc();
+                return None;
+            }
+        };
+        match place {
+            Place::Fresh => &metrics.fresh,
+            Place::Cache | Place::Unknown => &metrics.chunk,
+        }
+        .inc();
+        metrics.bytes.inc_by(bytes.len() as u64);
+        tracing::debug!(address = peer.address, ?place, "another agent gave a chunk");
+        let by = peer.id;
+        Some(Given { bytes, by })
+    }
+
+    /// Notes that `peer`, which was asked at `asked`, was of no use.
+    fn pass_by(&self, peer: &Peer, asked: Instant, error: &AskError) {
+        let metrics = &self.parts.metrics;
+        match error {
+            AskError::Silent(_) => &metrics.silent,
+            AskError::Failed(_) | AskError::NoChunk(_) | AskError::Ended => &metrics.failed,
+        }
+        .inc();
+        tracing::debug!(address = peer.address, %error, "another agent was passed by");
+        peer.aside().failed(asked, Instant::now());
     }
 
     /// What is known now.
