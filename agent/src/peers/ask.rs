@@ -75,7 +75,6 @@ struct Peer {
 enum Answer {
     Here(Bytes),
     NotHere { fresh_from: u64 },
-    Busy,
 }
 
 /// Why a peer said nothing of use.
@@ -89,6 +88,8 @@ enum AskError {
     NoChunk(#[from] NoChunk),
     #[error("the answer ended too early")]
     Ended,
+    #[error("too much is asked of it")]
+    Busy,
 }
 
 impl From<Status> for AskError {
@@ -118,7 +119,7 @@ impl Peer {
             let reply = timeout(SILENCE, replies.message()).await??;
             match reply.and_then(|reply| reply.what).ok_or(AskError::Ended)? {
                 What::Waiting(_) => {}
-                What::Busy(_) => return Ok(Answer::Busy),
+                What::Busy(_) => return Err(AskError::Busy),
                 What::NotHere(answer) => {
                     let fresh_from = answer.fresh_from;
                     return Ok(Answer::NotHere { fresh_from });
@@ -224,10 +225,6 @@ impl Peers {
                 }
                 return None;
             }
-            Answer::Busy => {
-                metrics.busy.inc();
-                return None;
-            }
         };
         match place {
             Place::Fresh => &metrics.fresh,
@@ -245,6 +242,7 @@ impl Peers {
         let metrics = &self.parts.metrics;
         match error {
             AskError::Silent(_) => &metrics.silent,
+            AskError::Busy => &metrics.busy,
             AskError::Failed(_) | AskError::NoChunk(_) | AskError::Ended => &metrics.failed,
         }
         .inc();

@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use floe_metadata::rpc::{Checking, Secret};
 use floe_protocol::records::Records;
@@ -33,6 +34,10 @@ use crate::memory::{MemoryBudget, MemoryPermit, Share};
 const CALLS_MAX: usize = 256;
 /// All answers to peers together take this part of the memory of answers at most.
 const SHARE_PARTS: usize = 2;
+
+/// How long an answer may wait for memory: the asker can read the store sooner than clients that do not
+/// take their answers let go of theirs.
+const ROOM_PATIENCE: Duration = Duration::from_millis(500);
 
 /// What peers are answered from.
 #[derive(Debug)]
@@ -122,11 +127,14 @@ impl PeerServer {
             memory,
             ..
         } = &*self.parts;
-        let Ok(place) = self.chunks.acquire_owned().await else {
+        let room = async {
+            let place = self.chunks.acquire_owned().await;
+            let chunk_bytes = usize::try_from(CHUNK_BYTES).unwrap_or(usize::MAX);
+            (place, memory.reserve(Share::Answers, chunk_bytes).await)
+        };
+        let Ok((Ok(place), mut permit)) = timeout(ROOM_PATIENCE, room).await else {
             return Found::Busy;
         };
-        let chunk_bytes = usize::try_from(CHUNK_BYTES).unwrap_or(usize::MAX);
-        let mut permit = memory.reserve(Share::Answers, chunk_bytes).await;
         let path = lineages.segment(chunk.level, chunk.segment);
         let bytes = match cache.chunk(&path, chunk.number).await {
             Ok(bytes) if !bytes.is_empty() => bytes,

@@ -273,6 +273,34 @@ async fn a_peer_that_is_gone_costs_no_time() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_peer_without_memory_is_passed_by() {
+    let zone = Zone::new();
+    let agents = [1, 2].map(|number| zone.start(number));
+    let [reader, full] = &agents;
+    let capacity = full.memory.capacity_bytes(Share::Answers);
+    let held = full.memory.try_reserve(Share::Answers, capacity).unwrap();
+    let start = Instant::now();
+    for counter in 0..20 {
+        let written = zone.put(reader, 2, counter, 1000).await;
+        full.fresh.insert(written.clone());
+        let read = reader.read(&zone, chunk(&written, 0)).await;
+        assert_eq!(read, bytes(&written, 0));
+    }
+    // As the writer it says so at once.
+    assert!(start.elapsed() < MS);
+    assert_eq!((reader.metrics.busy.get(), reader.gets()), (1, 20));
+    sleep(Duration::from_secs(5)).await;
+    let start = Instant::now();
+    for counter in 0..20 {
+        let written = zone.put(reader, 7, counter, 1000).await;
+        reader.read(&zone, chunk(&written, 0)).await;
+    }
+    assert_eq!(start.elapsed().as_millis(), 500);
+    assert_eq!((reader.metrics.busy.get(), reader.gets()), (2, 40));
+    drop(held);
+}
+
+#[tokio::test(start_paused = true)]
 async fn old_segments_are_not_asked_of_their_writer_again() {
     let zone = Zone::new();
     let agents = [1, 2].map(|number| zone.start(number));
