@@ -25,13 +25,16 @@ pub(super) struct Neighbourhood {
 }
 
 impl Neighbourhood {
-    /// Those of `processes` that are in the zone of `own`. Processes without a zone are in one zone.
+    /// The agents among `processes` that are in the zone of `own`. Those without a zone are in one zone.
     pub(super) fn new(processes: &[Process], own: PeerId, zone: Option<&str>) -> Self {
         let mut neighbourhood = Self {
             own,
             ..Self::default()
         };
-        let near = |process: &&Process| process.told.zone.as_deref() == zone;
+        // Who serves no clients has no chunks either.
+        let near = |process: &&Process| {
+            process.told.zone.as_deref() == zone && !process.told.brokers.is_empty()
+        };
         for Process { incarnation, told } in processes.iter().filter(near) {
             let peer = PeerId::from_be_bytes(told.nonce);
             // Incarnations rise: the address that was told last stays.
@@ -88,7 +91,7 @@ fn weight(chunk: &ChunkId, peer: PeerId) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use floe_metadata::api::NewProcess;
+    use floe_metadata::api::{BrokerAddress, NewProcess};
     use floe_storage::segment::SegmentId;
     use proptest::prelude::*;
 
@@ -103,7 +106,12 @@ mod tests {
                 attempt: 0,
                 internal: format!("10.0.0.{number}:9090"),
                 zone: zone.map(str::to_owned),
-                brokers: Vec::new(),
+                brokers: vec![BrokerAddress {
+                    listener: "default".to_owned(),
+                    node_id: i32::from(number),
+                    host: format!("10.0.0.{number}"),
+                    port: 9092,
+                }],
                 feature_level: 1,
             },
         }
@@ -192,6 +200,14 @@ mod tests {
             [peer(1), peer(2)],
             "not registered yet"
         );
+    }
+
+    #[test]
+    fn who_serves_no_clients_is_not_asked() {
+        let mut keeper = process(2, 2, None);
+        keeper.told.brokers.clear();
+        let seen = Neighbourhood::new(&[process(1, 1, None), keeper], peer(1), None);
+        assert_eq!((seen.others().count(), seen.has_writer(2)), (0, false));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use floe_metadata::api::{NewProcess, Process};
+use floe_metadata::api::{BrokerAddress, NewProcess, Process};
 use floe_metadata::rpc::simulated::Network;
 use floe_metadata::rpc::{Routes, Secret, calls, serve};
 use floe_protocol::error_code::ErrorCode;
@@ -96,7 +96,12 @@ impl Zone {
                 attempt: 0,
                 internal: address.clone(),
                 zone: None,
-                brokers: Vec::new(),
+                brokers: vec![BrokerAddress {
+                    listener: "default".to_owned(),
+                    node_id: i32::from(number),
+                    host: address.clone(),
+                    port: 9092,
+                }],
                 feature_level: 1,
             },
         }]);
