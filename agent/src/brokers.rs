@@ -13,6 +13,7 @@ use floe_metadata::api::Process;
 use floe_protocol::types::NodeId;
 
 use crate::broker::Endpoint;
+use crate::rendezvous;
 
 /// A broker as one client is told.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -106,19 +107,10 @@ fn zone_of(client_id: &str) -> Option<&str> {
 
 /// How much a client is drawn to a broker: spread evenly, and the same in every process and release.
 fn weight(client: Client<'_>, node_id: NodeId) -> (u64, NodeId) {
-    // FNV-1a, then the finalizer of MurmurHash3, whose every output bit depends on every input bit.
-    const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
-    const PRIME: u64 = 0x0100_0000_01b3;
     let address = client.address.to_canonical().to_string();
     let bytes = client.id.bytes().chain([0]).chain(address.bytes());
-    let mut hash = bytes
-        .chain(node_id.to_be_bytes())
-        .fold(OFFSET, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(PRIME)
-        });
-    hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
-    hash = (hash ^ (hash >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
-    (hash ^ (hash >> 33), node_id)
+    let weight = rendezvous::weight(bytes.chain(node_id.to_be_bytes()));
+    (weight, node_id)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The fetch path: finds where records lie, waits for them if there are none, reads them.
 //!
 //! ```text
-//! handlers/fetch ─▶ sessions ─▶ look (watched picture) ──▶ share out ─▶ reader ─▶ fresh | block cache
+//! handlers/fetch ─▶ sessions ─▶ look (watched picture) ──▶ share out ─▶ reader ─▶ fresh | chunks
 //!                                 ▲        │ nothing yet                  ▲
 //!                                 └─ waiter ┘                  plans ◀─ look-up
 //! ```
@@ -15,6 +15,7 @@
 
 mod assembler;
 mod charge;
+mod chunks;
 mod cursor;
 mod fresh;
 mod long_poll;
@@ -35,7 +36,6 @@ use floe_metadata::api::Extent;
 use floe_metadata::client::Client;
 use floe_metadata::client::view::View;
 use floe_protocol::types::TopicPartition;
-use floe_storage::cache::BlockCache;
 use floe_storage::key::Lineages;
 use floe_storage::tasks::Tasks;
 use tokio_util::sync::CancellationToken;
@@ -47,11 +47,13 @@ use self::reader::Reader;
 use crate::memory::MemoryBudget;
 use crate::metrics::Metrics;
 
+pub(crate) use self::chunks::Chunks;
 pub(crate) use self::cursor::{BatchCursor, ReadError};
 pub use self::fresh::Fresh;
 pub(crate) use self::long_poll::{Answered, Fetch};
 pub(crate) use self::look::{Isolation, Position};
 pub(crate) use self::planner::ANSWER_BYTES_MAX;
+pub(crate) use self::rope::Rope;
 pub(crate) use self::sessions::{
     Ask, Asked, PartitionKey, Placed, SessionError, Sessions, Told, TopicKey,
 };
@@ -66,7 +68,7 @@ pub struct FetchParts {
     /// Segments of this process that are still in memory.
     pub fresh: Arc<Fresh>,
     /// Chunks of objects.
-    pub cache: BlockCache,
+    pub(crate) chunks: Chunks,
     /// Tells a segment's key.
     pub lineages: Lineages,
     /// What answers may hold.
@@ -103,7 +105,7 @@ impl FetchPath {
             client,
             view,
             fresh,
-            cache,
+            chunks,
             lineages,
             memory,
             seed,
@@ -112,7 +114,7 @@ impl FetchPath {
         Self {
             client,
             view,
-            reader: Reader::new(fresh, cache, lineages, read_ahead),
+            reader: Reader::new(fresh, chunks, lineages, read_ahead),
             plans: Plans::default(),
             sessions: Sessions::new(seed),
             memory,

@@ -19,8 +19,10 @@ pub mod meta;
 pub mod metrics;
 mod node;
 pub mod panics;
+mod peers;
 mod presence;
 pub mod produce;
+mod rendezvous;
 mod server;
 pub mod start;
 #[cfg(test)]

@@ -23,7 +23,7 @@ pub struct MemoryPlan {
     pub produce_bytes: usize,
     /// Frames of all other requests.
     pub request_bytes: usize,
-    /// Answers that wait for a slow reader.
+    /// Answers that wait for a slow reader, a client or another agent.
     pub answer_bytes: usize,
     /// Sealed segments of this process that are kept for readers of the tail.
     pub fresh_bytes: usize,

@@ -6,8 +6,10 @@
 //!                  └─▶ connection ─▶ network ─▶ server ─▶ Client ─▶ sequencer      it is elsewhere
 //! ```
 //!
-//! Whoever calls proves with the cluster's secret that it belongs to the cluster.
+//! Whoever calls proves with the cluster's secret that it belongs to the cluster. Other services of a
+//! process are served beside this one, over the same port and with the same proof.
 
+mod channel;
 mod commits;
 mod connection;
 mod convert;
@@ -35,8 +37,9 @@ use tonic::transport::Server;
 
 use self::network::Incoming;
 
+pub use channel::{Calls, calls};
 pub(crate) use connection::{Carrier, Connection, Knock};
-pub use secret::Secret;
+pub use secret::{Checking, Secret, Signing};
 pub use server::Grpc;
 pub(crate) use server::MetadataServer;
 

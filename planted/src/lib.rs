@@ -42,6 +42,8 @@ bugs! {
     AcknowledgedPastUndecided,
     /// Fetch: bytes from the store are not held against their checksum.
     ChecksumIgnored,
+    /// Fetch: bytes that another agent gave are not held against their checksum.
+    PeerBytesUnchecked,
     /// Fetch: all batches of an extent get the offset of its first.
     OffsetsFromExtentStart,
     /// Metadata: replies leave before their group is durable.

@@ -2,7 +2,15 @@
 //! is ever invalidated, and what is not read any more falls out.
 //!
 //! Many readers that miss one chunk at once make one GET. It runs as long as one of them waits; when
-//! it fails all of them get the error, nothing is kept, and the next reader asks again.
+//! it fails all of them get the error, nothing is kept, and the next reader asks again. A reader may name
+//! a place nearer than the store that is asked before, by one of them for all as well:
+//!
+//! ```text
+//! read_near ─▶ here? ─▶ under way near? ─▶ asked near ─▶ given, and kept here
+//!                                               │ not there
+//! read ──────▶ here? ─▶ under way? ◀────────────┘
+//!                          └─▶ GET, and kept here
+//! ```
 
 #[cfg(test)]
 mod tests;
@@ -39,17 +47,30 @@ pub struct BlockCache {
 
 struct Inner {
     store: Store,
-    chunks: Cache<ChunkKey, Bytes>,
+    chunks: Cache<ChunkKey, Chunk>,
     fetches: Mutex<Fetches>,
     hits: AtomicU64,
     misses: AtomicU64,
 }
 
-/// GETs under way. Weak: a GET is driven by those who wait for it, and ends with the last of them.
+/// What is under way. Weak: a GET is driven by those who wait for it, and ends with the last of them.
 #[derive(Default)]
 struct Fetches {
-    under_way: BTreeMap<ChunkKey, (u64, WeakShared<Fetch>)>,
+    under_way: BTreeMap<FetchKey, (u64, WeakShared<Fetch>)>,
     next_id: u64,
+}
+
+/// What is under way of a chunk: a GET waits for nobody, so that whoever is asked by a neighbour can
+/// never be waiting for one itself.
+type FetchKey = (ChunkKey, Way);
+
+/// Where a chunk is looked for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Way {
+    /// Near first, then in the store.
+    Near,
+    /// In the store alone.
+    Store,
 }
 
 type Fetch = BoxFuture<'static, Result<Bytes, StoreError>>;
@@ -59,6 +80,22 @@ type Fetch = BoxFuture<'static, Result<Bytes, StoreError>>;
 struct ChunkKey {
     path: Path,
     number: u64,
+}
+
+/// A chunk, and who gave it if that was not the store.
+#[derive(Clone)]
+struct Chunk {
+    bytes: Bytes,
+    by: Option<u128>,
+}
+
+/// A whole chunk that was had from somewhere nearer than the store.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Given {
+    /// Its bytes.
+    pub bytes: Bytes,
+    /// Who gave it, as the caller tells them apart; told again when the chunk turns out to be damaged.
+    pub by: u128,
 }
 
 /// What the cache did so far and holds now.
@@ -84,8 +121,8 @@ impl BlockCache {
             .with_eviction_config(LruConfig {
                 high_priority_pool_ratio: 0.0,
             })
-            .with_weighter(|key: &ChunkKey, chunk: &Bytes| {
-                chunk.len() + key.path.as_ref().len() + ENTRY_BYTES
+            .with_weighter(|key: &ChunkKey, chunk: &Chunk| {
+                chunk.bytes.len() + key.path.as_ref().len() + ENTRY_BYTES
             })
             .build();
         let inner = Inner {
@@ -118,26 +155,56 @@ impl BlockCache {
         if object_bytes.is_some_and(|size| range.end > size) {
             return Err(past_the_end(path, &range));
         }
-        let numbers = range.start / CHUNK_BYTES..range.end.div_ceil(CHUNK_BYTES);
-        stream::iter(numbers)
-            .map(|number| async move { Ok((number, self.chunk(path, number).await?)) })
-            .buffered(CHUNKS_AT_ONCE)
-            .map(|chunk| {
-                let (number, chunk) = chunk?;
-                slice(&chunk, number * CHUNK_BYTES, &range)
-                    .ok_or_else(|| past_the_end(path, &range))
-            })
-            .try_collect()
-            .await
+        let chunk = |number| self.chunk(path, number);
+        read(path, range, chunk).await
+    }
+
+    /// Like [`BlockCache::read`], but what is not here is first looked for where `near` looks, with the
+    /// number of a chunk; readers that miss a chunk at once have it asked for once. Cancel-safe.
+    ///
+    /// # Errors
+    /// As for [`BlockCache::read`].
+    pub async fn read_near<F>(
+        &self,
+        path: &Path,
+        range: Range<u64>,
+        near: impl Fn(u64) -> F,
+    ) -> Result<Vec<Bytes>, StoreError>
+    where
+        F: Future<Output = Option<Given>> + Send + 'static,
+    {
+        let chunk = |number| {
+            let found = self.look(path, number);
+            let fetch = found.map_err(|key| self.inner.fetch_near(key, near(number)));
+            async move {
+                match fetch {
+                    Ok(bytes) => Ok(bytes),
+                    Err(fetch) => fetch.await,
+                }
+            }
+        };
+        read(path, range, chunk).await
+    }
+
+    /// A whole chunk of the object `path`, from here or from the store. Cancel-safe.
+    ///
+    /// # Errors
+    /// The store failed, or the object is missing or ends before the chunk begins.
+    pub async fn chunk(&self, path: &Path, number: u64) -> Result<Bytes, StoreError> {
+        match self.look(path, number) {
+            Ok(bytes) => Ok(bytes),
+            Err(key) => self.inner.fetch(key).await,
+        }
     }
 
     /// Lets go of the chunks that hold `range` of the object `path`, which turned out to be damaged: the
-    /// next read of them asks the store again.
-    pub fn forget(&self, path: &Path, range: Range<u64>) {
-        for number in range.start / CHUNK_BYTES..range.end.div_ceil(CHUNK_BYTES) {
+    /// next read of them asks again. Returns who gave those that did not come from the store.
+    pub fn forget(&self, path: &Path, range: Range<u64>) -> Vec<u128> {
+        let removed = numbers(&range).filter_map(|number| {
             let path = path.clone();
-            self.inner.chunks.remove(&ChunkKey { path, number });
-        }
+            self.inner.chunks.remove(&ChunkKey { path, number })
+        });
+        removed.filter_map(|entry| entry.value().by).collect()
     }
 
     /// What the cache did so far and holds now.
@@ -150,17 +217,19 @@ impl BlockCache {
         }
     }
 
-    async fn chunk(&self, path: &Path, number: u64) -> Result<Bytes, StoreError> {
+    /// The chunk if it is here, else its key; counts which.
+    fn look(&self, path: &Path, number: u64) -> Result<Bytes, ChunkKey> {
         let key = ChunkKey {
             path: path.clone(),
             number,
         };
-        if let Some(entry) = self.inner.chunks.get(&key) {
-            self.inner.hits.fetch_add(1, Ordering::Relaxed);
-            return Ok(entry.value().clone());
-        }
-        self.inner.misses.fetch_add(1, Ordering::Relaxed);
-        self.inner.fetch(key).await
+        let found = self.inner.found(&key);
+        let count = match found {
+            Some(_) => &self.inner.hits,
+            None => &self.inner.misses,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+        found.ok_or(key)
     }
 }
 
@@ -173,6 +242,36 @@ impl fmt::Debug for BlockCache {
 impl Inner {
     /// The GET for `key` that is under way, or a new one.
     fn fetch(self: &Arc<Self>, key: ChunkKey) -> Shared<Fetch> {
+        let inner = Arc::clone(self);
+        self.under_way((key, Way::Store), |listed| inner.get(listed).boxed())
+    }
+
+    /// What is under way for `key`, or a look at `near` and then, if need be, a GET.
+    fn fetch_near(
+        self: &Arc<Self>,
+        key: ChunkKey,
+        near: impl Future<Output = Option<Given>> + Send + 'static,
+    ) -> Shared<Fetch> {
+        let inner = Arc::clone(self);
+        self.under_way((key, Way::Near), |listed| {
+            let get = async move {
+                let (key, _) = &listed.key;
+                let Some(Given { bytes, by }) = near.await else {
+                    return inner.fetch(key.clone()).await;
+                };
+                inner.keep(key, &bytes, Some(by));
+                Ok(bytes)
+            };
+            get.boxed()
+        })
+    }
+
+    /// What is under way for `key`, or what `start` begins.
+    fn under_way(
+        self: &Arc<Self>,
+        key: FetchKey,
+        start: impl FnOnce(Listed) -> Fetch,
+    ) -> Shared<Fetch> {
         let mut fetches = self.locked();
         if let Some(fetch) = fetches
             .under_way
@@ -181,10 +280,9 @@ impl Inner {
         {
             return fetch;
         }
-        // A GET may have ended since the caller looked; it put its chunk here before it left the map.
-        if let Some(entry) = self.chunks.get(&key) {
-            let chunk = entry.value().clone();
-            return async move { Ok(chunk) }.boxed().shared();
+        // One may have ended since the caller looked; it put its chunk here before it left the map.
+        if let Some(bytes) = self.found(&key.0) {
+            return async move { Ok(bytes) }.boxed().shared();
         }
         let id = fetches.next_id;
         fetches.next_id += 1;
@@ -193,7 +291,7 @@ impl Inner {
             key: key.clone(),
             id,
         };
-        let fetch = Arc::clone(self).get(listed).boxed().shared();
+        let fetch = start(listed).shared();
         if let Some(weak) = fetch.downgrade() {
             fetches.under_way.insert(key, (id, weak));
         }
@@ -201,14 +299,25 @@ impl Inner {
     }
 
     async fn get(self: Arc<Self>, listed: Listed) -> Result<Bytes, StoreError> {
-        let start = listed.key.number * CHUNK_BYTES;
+        let (key, _) = &listed.key;
+        let start = key.number * CHUNK_BYTES;
         let range = start..start + CHUNK_BYTES;
         let part = self
             .store
-            .get_up_to(&listed.key.path, range, Caller::Fetch)
+            .get_up_to(&key.path, range, Caller::Fetch)
             .await?;
-        self.chunks.insert(listed.key.clone(), part.bytes.clone());
+        self.keep(key, &part.bytes, None);
         Ok(part.bytes)
+    }
+
+    fn found(&self, key: &ChunkKey) -> Option<Bytes> {
+        let entry = self.chunks.get(key)?;
+        Some(entry.value().bytes.clone())
+    }
+
+    fn keep(&self, key: &ChunkKey, bytes: &Bytes, by: Option<u128>) {
+        let bytes = bytes.clone();
+        self.chunks.insert(key.clone(), Chunk { bytes, by });
     }
 
     fn locked(&self) -> MutexGuard<'_, Fetches> {
@@ -216,10 +325,10 @@ impl Inner {
     }
 }
 
-/// A GET's place in the map, given up when it ends or nobody waits for it any more.
+/// The place in the map of what is under way, given up when it ends or nobody waits for it any more.
 struct Listed {
     inner: Weak<Inner>,
-    key: ChunkKey,
+    key: FetchKey,
     id: u64,
 }
 
@@ -238,6 +347,34 @@ impl Drop for Listed {
             fetches.under_way.remove(&self.key);
         }
     }
+}
+
+/// The numbers of the chunks that hold `range`.
+fn numbers(range: &Range<u64>) -> Range<u64> {
+    range.start / CHUNK_BYTES..range.end.div_ceil(CHUNK_BYTES)
+}
+
+/// The bytes of `range`, of what `chunk` has under each number.
+async fn read<F>(
+    path: &Path,
+    range: Range<u64>,
+    chunk: impl Fn(u64) -> F,
+) -> Result<Vec<Bytes>, StoreError>
+where
+    F: Future<Output = Result<Bytes, StoreError>>,
+{
+    stream::iter(numbers(&range))
+        .map(|number| {
+            let chunk = chunk(number);
+            async move { Ok((number, chunk.await?)) }
+        })
+        .buffered(CHUNKS_AT_ONCE)
+        .map(|chunk| {
+            let (number, chunk) = chunk?;
+            slice(&chunk, number * CHUNK_BYTES, &range).ok_or_else(|| past_the_end(path, &range))
+        })
+        .try_collect()
+        .await
 }
 
 /// The part of `range` that lies in `chunk`, which starts at `start`; `None` when it ends too early.

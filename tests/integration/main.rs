@@ -34,6 +34,7 @@ mod kill;
 mod meta;
 mod metadata;
 mod outage;
+mod peers;
 mod produce;
 mod start;
 mod stores;

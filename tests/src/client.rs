@@ -94,7 +94,15 @@ pub fn create_topic(bootstrap: &str, name: &str, partitions: i32) {
 ///
 /// If the brokers do not say.
 pub fn leader_port(bootstrap: &str, topic: &str) -> u16 {
-    let consumer = consumer(bootstrap);
+    leader_port_of(&consumer(bootstrap), topic)
+}
+
+/// The port of the broker that leads partition 0 of a topic for a consumer.
+///
+/// # Panics
+///
+/// If the brokers do not say.
+pub fn leader_port_of(consumer: &BaseConsumer, topic: &str) -> u16 {
     let metadata = consumer
         .fetch_metadata(Some(topic), ANSWER_LIMIT)
         .unwrap_or_else(|error| panic!("metadata of {topic}: {error}"));

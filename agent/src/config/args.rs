@@ -216,6 +216,7 @@ pub struct Args {
 
     /// The zone of this process, told to clients as its rack [default: none]
     ///
+    /// Agents of one zone read from each other before they read the store, and so do those without one.
     /// [env: FLOE_ZONE]
     #[arg(long, value_name = "NAME", verbatim_doc_comment)]
     zone: Option<String>,

@@ -22,6 +22,8 @@ struct Kept {
     /// Oldest first; may name segments that were removed.
     order: VecDeque<SegmentId>,
     bytes: u64,
+    /// By incarnation of this process, one past the newest segment that had to go.
+    kept_from: BTreeMap<u32, u64>,
 }
 
 impl Fresh {
@@ -47,7 +49,11 @@ impl Fresh {
             let Some(oldest) = kept.order.pop_front() else {
                 break;
             };
-            evicted.extend(kept.take(oldest));
+            if let Some(payload) = kept.take(oldest) {
+                let from = kept.kept_from.entry(oldest.incarnation).or_default();
+                *from = oldest.counter.saturating_add(1).max(*from);
+                evicted.push(payload);
+            }
         }
         // Frees what may be many buffers: not under the lock.
         drop(kept);
@@ -63,6 +69,13 @@ impl Fresh {
     /// The segment's bytes, if it is still kept.
     pub(crate) fn get(&self, id: SegmentId) -> Option<Arc<Payload>> {
         self.lock().payloads.get(&id).cloned()
+    }
+
+    /// The counter below which none of the segments of `incarnation` is kept any more, but for a few that
+    /// were stored late.
+    pub(crate) fn kept_from(&self, incarnation: u32) -> u64 {
+        let kept = self.lock();
+        kept.kept_from.get(&incarnation).copied().unwrap_or(0)
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept> {
@@ -112,11 +125,13 @@ mod tests {
         assert!(fresh.get(id(0)).is_none());
         assert!(fresh.get(id(1)).is_some());
         assert!(fresh.get(id(2)).is_some());
+        assert_eq!((fresh.kept_from(1), fresh.kept_from(2)), (1, 0));
         fresh.insert(segment(3, 101));
         assert!(
             (0..4).all(|counter| fresh.get(id(counter)).is_none()),
             "too large to keep"
         );
+        assert_eq!(fresh.kept_from(1), 4);
         assert_eq!(fresh.lock().bytes, 0);
     }
 

@@ -5,13 +5,15 @@ use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use floe_storage::cache::{BlockCache, CHUNK_BYTES};
+use floe_storage::cache::CHUNK_BYTES;
 use floe_storage::tasks::Tasks;
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use object_store::path::Path;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+
+use super::chunks::{Chunks, Object};
 
 /// Reads of chunks that one fetch of one partition has under way.
 const AT_ONCE_MAX: usize = 8;
@@ -24,7 +26,7 @@ const REMEMBERED_MAX: usize = 512;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Piece {
     /// The object.
-    pub(super) path: Path,
+    pub(super) object: Object,
     /// Which of its bytes.
     pub(super) range: Range<u64>,
 }
@@ -57,7 +59,7 @@ impl ReadAhead {
     }
 
     /// Starts to read those of `pieces` whose chunks were not asked for lately; returns at once.
-    pub(super) fn start(&self, cache: &BlockCache, pieces: Vec<Piece>) {
+    pub(super) fn start(&self, chunks: &Chunks, pieces: Vec<Piece>) {
         let pieces = self.unasked(pieces);
         if pieces.is_empty() {
             return;
@@ -65,12 +67,12 @@ impl ReadAhead {
         let Ok(permit) = Arc::clone(&self.consumers).try_acquire_owned() else {
             return;
         };
-        let (cache, token) = (cache.clone(), self.token.clone());
+        let (chunks, token) = (chunks.clone(), self.token.clone());
         self.tasks.spawn(async move {
             tokio::select! {
                 biased;
                 () = token.cancelled() => {}
-                () = read_all(&cache, pieces) => {}
+                () = read_all(&chunks, pieces) => {}
             }
             drop(permit);
         });
@@ -80,14 +82,14 @@ impl ReadAhead {
     fn unasked(&self, pieces: Vec<Piece>) -> Vec<Piece> {
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         let mut unasked = Vec::new();
-        for Piece { path, range } in pieces {
+        for Piece { object, range } in pieces {
             let mut at = range.start;
             while at < range.end {
                 let chunk = at / CHUNK_BYTES;
                 let end = range.end.min((chunk + 1) * CHUNK_BYTES);
-                if asked.note((path.clone(), chunk)) {
+                if asked.note((object.path.clone(), chunk)) {
                     unasked.push(Piece {
-                        path: path.clone(),
+                        object: object.clone(),
                         range: at..end,
                     });
                 }
@@ -115,10 +117,10 @@ impl Asked {
 }
 
 /// Reads `pieces` into the cache, several at once. A failure shows when the bytes are needed.
-pub(super) async fn read_all(cache: &BlockCache, pieces: Vec<Piece>) {
+pub(super) async fn read_all(chunks: &Chunks, pieces: Vec<Piece>) {
     let mut pieces = pieces.into_iter();
     let read = |piece: Piece| async move {
-        let result = cache.read(&piece.path, None, piece.range).await;
+        let result = chunks.read(&piece.object, piece.range).await;
         if let Err(error) = result {
             tracing::debug!(%error, "reading ahead failed");
         }
@@ -131,13 +133,31 @@ pub(super) async fn read_all(cache: &BlockCache, pieces: Vec<Piece>) {
 
 #[cfg(test)]
 mod tests {
+    use floe_metadata::api::Extent;
+    use floe_storage::key::Lineage;
+    use floe_storage::segment::SegmentId;
+
     use super::*;
 
     #[test]
     fn a_chunk_is_asked_for_once() {
         let ahead = ReadAhead::new(Tasks::new(), CancellationToken::new());
+        let extent = Extent {
+            segment: SegmentId {
+                write_epoch: 1,
+                incarnation: 1,
+                counter: 1,
+            },
+            level: 0,
+            position_bytes: 0,
+            length_bytes: 1,
+            base_offset: 0,
+            end_offset: 1,
+            max_timestamp_ms: 0,
+        };
+        let object = Object::of(&extent, &Lineage([7; 16]).into());
         let piece = |from, to| Piece {
-            path: Path::from("a"),
+            object: object.clone(),
             range: from..to,
         };
         let first = ahead.unasked(vec![piece(100, CHUNK_BYTES + 10)]);

@@ -1,5 +1,5 @@
 //! Reads batches of one partition from its extents: from this process's memory where they are fresh,
-//! else through the block cache. Positions of earlier reads are remembered, so that a consumer that goes
+//! else in chunks that others may have nearer than the store. Positions of earlier reads are remembered, so that a consumer that goes
 //! through a large extent step by step does not walk it from its start each time.
 
 use std::sync::Arc;
@@ -7,11 +7,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use floe_metadata::api::Extent;
 use floe_protocol::types::Offset;
-use floe_storage::cache::BlockCache;
 use floe_storage::key::Lineages;
-use object_store::path::Path;
 
 use super::assembler::Assembler;
+use super::chunks::{Chunks, Object};
 use super::cursor::{BatchCursor, ReadError, Source};
 use super::fresh::Fresh;
 use super::positions::Positions;
@@ -53,7 +52,7 @@ pub(crate) struct Found {
 #[derive(Debug)]
 pub(crate) struct Reader {
     fresh: Arc<Fresh>,
-    cache: BlockCache,
+    chunks: Chunks,
     lineages: Lineages,
     positions: Positions,
     read_ahead: ReadAhead,
@@ -69,13 +68,13 @@ impl Reader {
     /// A reader of the segments of all lives of a cluster.
     pub(crate) fn new(
         fresh: Arc<Fresh>,
-        cache: BlockCache,
+        chunks: Chunks,
         lineages: Lineages,
         read_ahead: ReadAhead,
     ) -> Self {
         Self {
             fresh,
-            cache,
+            chunks,
             lineages,
             positions: Positions::default(),
             read_ahead,
@@ -110,7 +109,7 @@ impl Reader {
             let mut step = reading.read_extent(&mut cursor).await;
             if stored && matches!(step, Err(ReadError::Damaged { .. })) {
                 // Once more from the store: damage on the way is no damage in the store.
-                cursor = self.cursor(extent, source, reading.end_offset);
+                cursor = self.cursor(extent, source.without_peers(), reading.end_offset);
                 step = reading.read_extent(&mut cursor).await;
             }
             if stored {
@@ -166,12 +165,12 @@ impl Reader {
     fn source(&self, extent: &Extent) -> Source {
         match self.fresh.get(extent.segment) {
             Some(payload) => Source::Fresh(payload),
-            None => Source::Stored(self.cache.clone(), self.path(extent)),
+            None => Source::Stored(self.chunks.clone(), self.object(extent)),
         }
     }
 
-    fn path(&self, extent: &Extent) -> Path {
-        self.lineages.segment(extent.level, extent.segment)
+    fn object(&self, extent: &Extent) -> Object {
+        Object::of(extent, &self.lineages)
     }
 
     /// Brings the first of `extents`, as many as will be read, into the cache side by side; one after
@@ -183,7 +182,7 @@ impl Reader {
         let wanted_bytes = reading.left_bytes().min(WARM_BYTES);
         let (pieces, count) = self.pieces(extents, start, wanted_bytes);
         if pieces.len() > 1 {
-            read_all(&self.cache, pieces).await;
+            read_all(&self.chunks, pieces).await;
         }
         count.max(1)
     }
@@ -191,7 +190,7 @@ impl Reader {
     /// Reads ahead of a consumer that stands `at_bytes` behind the start of the first of `extents`.
     fn read_on(&self, extents: &[Extent], at_bytes: u64) {
         let (pieces, _) = self.pieces(extents, at_bytes, AHEAD_BYTES);
-        self.read_ahead.start(&self.cache, pieces);
+        self.read_ahead.start(&self.chunks, pieces);
     }
 
     /// The stored bytes among the next `wanted_bytes` of `extents`, from `start` behind the beginning of
@@ -211,7 +210,7 @@ impl Reader {
             let from = extent.position_bytes + skip;
             if bytes > 0 && self.fresh.get(extent.segment).is_none() {
                 pieces.push(Piece {
-                    path: self.path(extent),
+                    object: self.object(extent),
                     range: from..from + bytes,
                 });
             }

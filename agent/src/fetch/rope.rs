@@ -7,19 +7,19 @@ use floe_protocol::checksum;
 
 /// Pieces in order; reading takes bytes off the front, more are put at the end.
 #[derive(Debug, Default)]
-pub(super) struct Rope {
+pub(crate) struct Rope {
     pieces: VecDeque<Bytes>,
     len_bytes: u64,
 }
 
 impl Rope {
     /// Bytes that are left.
-    pub(super) fn len_bytes(&self) -> u64 {
+    pub(crate) fn len_bytes(&self) -> u64 {
         self.len_bytes
     }
 
     /// Puts `pieces` at the end.
-    pub(super) fn extend(&mut self, pieces: Vec<Bytes>) {
+    pub(crate) fn extend(&mut self, pieces: Vec<Bytes>) {
         for piece in pieces {
             if !piece.is_empty() {
                 self.len_bytes += piece.len() as u64;
@@ -29,7 +29,7 @@ impl Rope {
     }
 
     /// A copy of the first `N` bytes, which stay; `None` if there are fewer.
-    pub(super) fn peek<const N: usize>(&self) -> Option<[u8; N]> {
+    pub(crate) fn peek<const N: usize>(&self) -> Option<[u8; N]> {
         if let Some(head) = self
             .pieces
             .front()
@@ -46,7 +46,7 @@ impl Rope {
     }
 
     /// CRC32C of the bytes from `start` up to `end`, which stay; what lies past the end is left out.
-    pub(super) fn crc(&self, start: u64, end: u64) -> u32 {
+    pub(crate) fn crc(&self, start: u64, end: u64) -> u32 {
         let mut crc = 0;
         let mut at = 0;
         for piece in &self.pieces {
@@ -64,7 +64,7 @@ impl Rope {
 
     /// Takes the first `count` bytes off and hands them to `take` piece by piece; all there are if
     /// there are fewer.
-    pub(super) fn take(&mut self, count: u64, mut take: impl FnMut(Bytes)) {
+    pub(crate) fn take(&mut self, count: u64, mut take: impl FnMut(Bytes)) {
         let mut left = count.min(self.len_bytes);
         self.len_bytes -= left;
         while left > 0 {
@@ -83,7 +83,7 @@ impl Rope {
     }
 
     /// Drops the first `count` bytes; all there are if there are fewer.
-    pub(super) fn skip(&mut self, count: u64) {
+    pub(crate) fn skip(&mut self, count: u64) {
         let mut left = count.min(self.len_bytes);
         self.len_bytes -= left;
         while left > 0 {

@@ -150,7 +150,7 @@ impl Collector for MemoryFigures {
         counter(
             &mut encoder,
             "floe_cache_misses",
-            "Chunks read from the store",
+            "Chunks that had to be waited for",
             stats.misses,
         )?;
         let used = i64::try_from(stats.used_bytes).unwrap_or(i64::MAX);

@@ -29,9 +29,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{Batch, Completion, FlushRule, Outcome, ProduceParts, ProducePath, Seat, Ticket};
-use crate::fetch::{Answered, Fetch, FetchParts, FetchPath, Fresh, Isolation, Position};
+use crate::fetch::{Answered, Chunks, Fetch, FetchParts, FetchPath, Fresh, Isolation, Position};
 use crate::memory::{MemoryBudget, MemoryPermit, MemoryPlan};
 use crate::metrics::Metrics;
+use crate::peers::Peers;
 use crate::presence::Presence;
 
 const START_MS: i64 = 1_700_000_000_000;
@@ -144,7 +145,7 @@ impl Rig {
             client: client.clone(),
             view: Arc::clone(&view),
             fresh,
-            cache: BlockCache::new(polite.clone(), 32 << 20),
+            chunks: Chunks::new(BlockCache::new(polite.clone(), 32 << 20), None),
             lineages: lineage.into(),
             memory: memory.clone(),
             seed,
@@ -169,13 +170,18 @@ impl Rig {
 
     /// A fetch path as a process has it that was started just now: nothing is resident or fresh.
     pub(crate) async fn newcomer(&self) -> FetchPath {
+        self.newcomer_beside(None).await
+    }
+
+    /// The same with `peers` to ask.
+    pub(crate) async fn newcomer_beside(&self, peers: Option<Arc<Peers>>) -> FetchPath {
         let view = View::start(self.client.clone(), &self.tasks, CancellationToken::new());
         view.ready().await;
         let fetch = FetchParts {
             client: self.client.clone(),
             view,
             fresh: Arc::new(Fresh::new(0)),
-            cache: BlockCache::new(self.polite.clone(), 32 << 20),
+            chunks: Chunks::new(BlockCache::new(self.polite.clone(), 32 << 20), peers),
             lineages: self.service.cluster().lineages(),
             memory: self.memory.clone(),
             seed: 2,

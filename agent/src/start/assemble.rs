@@ -18,11 +18,12 @@ use floe_storage::tasks::Tasks;
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::{Broker, ConnectionLimits, Random};
-use crate::fetch::{FetchParts, FetchPath, Fresh};
+use crate::fetch::{Chunks, FetchParts, FetchPath, Fresh};
 use crate::handlers::init_producer_id::ProducerIds;
 use crate::memory::{MemoryBudget, MemoryPlan};
 use crate::metrics::Metrics;
 use crate::metrics::collect::{ClusterFigures, MemoryFigures, StoreRequests};
+use crate::peers::{PeerMetrics, PeerServer, PeerServerParts, Peers, PeersParts};
 use crate::presence::Presence;
 use crate::produce::{FlushRule, ProduceParts, ProducePath, UploadLimits};
 use crate::topic_config::BrokerSettings;
@@ -100,8 +101,10 @@ pub(crate) async fn take_part(
 ) -> Result<(Arc<Presence>, Service), MetadataError> {
     let told = told(&service, zone, Vec::new());
     let steady = service.steady.clone();
-    let metadata = join(service, incoming, lifetime).await?;
     let Lifetime { tasks, ended, .. } = lifetime;
+    let prepared = Prepared::new(service, tasks).await?;
+    let routes = Routes::new(prepared.grpc());
+    let metadata = join(prepared, incoming, routes, lifetime).await?;
     let presence = Presence::start(metadata.client(), None, told, steady, tasks, ended.clone());
     Ok((presence, metadata))
 }
@@ -118,13 +121,13 @@ fn told(service: &ServiceConfig, zone: Option<String>, brokers: Vec<BrokerAddres
     }
 }
 
+/// Answers other processes with `routes`, and then takes part.
 async fn join(
-    service: ServiceConfig,
+    prepared: Prepared,
     incoming: Incoming,
+    routes: Routes,
     Lifetime { tasks, ended, .. }: &Lifetime,
 ) -> Result<Service, MetadataError> {
-    let prepared = Prepared::new(service, tasks).await?;
-    let routes = Routes::new(prepared.grpc());
     tasks.spawn(serve(incoming, routes, ended.clone()));
     prepared.join(tasks).await
 }
@@ -145,10 +148,28 @@ pub async fn assemble(
         stopping,
     } = lifetime;
     let (store, clock) = (parts.service.store.clone(), parts.service.clock.clone());
+    let (nonce, dial) = (parts.service.owner.nonce, Arc::clone(&parts.service.dial));
+    let metrics = parts.metrics;
+    let memory = MemoryBudget::new(&parts.memory);
+    let cache = BlockCache::new(store.clone(), parts.memory.cache_bytes);
+    let fresh_bytes = u64::try_from(parts.memory.fresh_bytes).unwrap_or(u64::MAX);
+    let fresh = Arc::new(Fresh::new(fresh_bytes));
+    let peer_metrics = PeerMetrics::register(&metrics);
     let known_level = parts.service.state.feature_level;
     let told = told(&parts.service, parts.zone.clone(), parts.brokers);
     let steady = parts.service.steady.clone();
-    let metadata = join(parts.service, incoming, lifetime).await?;
+    let prepared = Prepared::new(parts.service, tasks).await?;
+    let (secret, lineages) = (prepared.cluster().secret, prepared.cluster().lineages());
+    let peer_server = PeerServer::new(PeerServerParts {
+        fresh: Arc::clone(&fresh),
+        cache: cache.clone(),
+        lineages: lineages.clone(),
+        memory: memory.clone(),
+        tasks: tasks.clone(),
+        metrics: peer_metrics.clone(),
+    });
+    let routes = Routes::new(prepared.grpc()).add_service(peer_server.into_service(secret));
+    let metadata = join(prepared, incoming, routes, lifetime).await?;
     let client = metadata.client();
     let view = View::start(client.clone(), tasks, ended.clone());
     tokio::select! {
@@ -158,9 +179,15 @@ pub async fn assemble(
     }
     let (kept_view, until) = (Some(Arc::clone(&view)), ended.clone());
     let presence = Presence::start(client.clone(), kept_view, told, steady, tasks, until);
-    let memory = MemoryBudget::new(&parts.memory);
-    let cache = BlockCache::new(store.clone(), parts.memory.cache_bytes);
-    let metrics = parts.metrics;
+    let seen = Arc::clone(&view);
+    let peers = Peers::new(PeersParts {
+        registry: Box::new(move || seen.processes()),
+        nonce,
+        zone: parts.zone.clone(),
+        dial,
+        secret,
+        metrics: peer_metrics,
+    });
     metrics.register_collector(Box::new(StoreRequests(store.clone())));
     let figures = MemoryFigures {
         budget: memory.clone(),
@@ -174,8 +201,6 @@ pub async fn assemble(
     metrics.register_collector(Box::new(figures));
     let lineage = metadata.cluster().lineage;
     let levels = FeatureLevels::new(client.clone(), store.clone(), lineage, known_level);
-    let fresh_bytes = u64::try_from(parts.memory.fresh_bytes).unwrap_or(u64::MAX);
-    let fresh = Arc::new(Fresh::new(fresh_bytes));
     let produce = ProduceParts {
         client: client.clone(),
         presence: Arc::clone(&presence),
@@ -190,8 +215,8 @@ pub async fn assemble(
         client: client.clone(),
         view: Arc::clone(&view),
         fresh,
-        cache,
-        lineages: metadata.cluster().lineages(),
+        chunks: Chunks::new(cache, Some(peers)),
+        lineages,
         memory: memory.clone(),
         seed: parts.sessions_seed,
     };

@@ -7,29 +7,24 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{FuturesUnordered, StreamExt};
-use hyper_util::rt::TokioIo;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tonic::metadata::MetadataValue;
-use tonic::service::interceptor::InterceptedService;
-use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status, Streaming};
 
+use super::channel::{Calls, channel};
 use super::convert::{Malformed, array, id_bytes, need, refused, unsigned};
-use super::network::{Dial, Link};
+use super::network::Dial;
 use super::proto::metadata_client::MetadataClient;
 use super::proto::watch_reply::What;
 use super::server::PROCESS;
-use super::{
-    MESSAGE_BYTES_MAX, PING_AFTER, PING_PATIENCE, STREAM_WINDOW_BYTES, Secret, WINDOW_BYTES,
-    commits, proto, watch,
-};
+use super::{MESSAGE_BYTES_MAX, Secret, commits, proto, watch};
 use crate::api::{
     CommitError, CommitReply, LookUp, ProducerIdBlock, Registration, RequestError, Revision,
     Snapshot,
@@ -45,17 +40,7 @@ const COMMITS_MAX: usize = 16;
 /// Watch batches on their way to a view.
 const WATCH_BATCHES_MAX: usize = 64;
 
-type Grpc = MetadataClient<InterceptedService<Channel, Signing>>;
-
-/// Adds the secret to each call.
-#[derive(Clone, Debug)]
-pub(crate) struct Signing(pub(super) Secret);
-
-impl tonic::service::Interceptor for Signing {
-    fn call(&mut self, request: Request<()>) -> Result<Request<()>, Status> {
-        self.0.sign(request)
-    }
-}
+type Grpc = MetadataClient<Calls>;
 
 /// What became of an attempt to reach the owner that a claim names.
 #[derive(Debug)]
@@ -113,7 +98,7 @@ impl Connection {
     ) -> Result<Knock, OpenError> {
         let link = dial.dial(address).await?;
         let channel = channel(link).await?;
-        let mut grpc = MetadataClient::with_interceptor(channel, Signing(secret))
+        let mut grpc = MetadataClient::new(secret.signing(channel))
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
         let hello = grpc.hello(proto::HelloRequest {}).await?.into_inner();
@@ -142,26 +127,6 @@ impl Connection {
             replies,
         })))
     }
-}
-
-/// A channel over one connection, which is never made again: its end is the end of a term.
-pub(super) async fn channel(link: Link) -> Result<Channel, tonic::transport::Error> {
-    let link = Arc::new(Mutex::new(Some(link)));
-    let connector = tower::service_fn(move |_: http::Uri| {
-        let link = link.lock().unwrap_or_else(PoisonError::into_inner).take();
-        async move {
-            link.map(TokioIo::new)
-                .ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected))
-        }
-    });
-    Endpoint::from_static("http://floe.internal")
-        .http2_keep_alive_interval(PING_AFTER)
-        .keep_alive_timeout(PING_PATIENCE)
-        .keep_alive_while_idle(true)
-        .initial_connection_window_size(WINDOW_BYTES)
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .connect_with_connector(connector)
-        .await
 }
 
 #[derive(Debug, thiserror::Error)]

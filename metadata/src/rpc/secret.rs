@@ -3,6 +3,8 @@
 use std::fmt;
 
 use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
 use tonic::{Request, Status};
 
 /// The header that carries it, in hex.
@@ -11,7 +13,7 @@ const HEADER: &str = "floe-secret";
 /// The cluster's secret: drawn when the cluster is created, kept in the store, so that whoever may read
 /// the store may call. It travels as it is: the network between processes is trusted not to listen.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Secret(pub(crate) [u8; 16]);
+pub struct Secret(pub [u8; 16]);
 
 impl Secret {
     fn header(&self) -> MetadataValue<Ascii> {
@@ -20,20 +22,24 @@ impl Secret {
         MetadataValue::try_from(text).unwrap_or_else(|_| MetadataValue::from_static(""))
     }
 
-    /// Adds the secret to a call.
-    ///
-    /// # Errors
-    /// Never; the type is that of an interceptor.
-    pub fn sign(&self, mut request: Request<()>) -> Result<Request<()>, Status> {
+    /// `service` for those who know the secret: all others are refused with `UNAUTHENTICATED`.
+    #[must_use]
+    pub fn checking<S>(self, service: S) -> InterceptedService<S, Checking> {
+        InterceptedService::new(service, Checking(self))
+    }
+
+    /// `service` with the secret added to each call.
+    #[must_use]
+    pub fn signing<S>(self, service: S) -> InterceptedService<S, Signing> {
+        InterceptedService::new(service, Signing(self))
+    }
+
+    fn sign(&self, mut request: Request<()>) -> Result<Request<()>, Status> {
         request.metadata_mut().insert(HEADER, self.header());
         Ok(request)
     }
 
-    /// Lets calls pass that carry the secret.
-    ///
-    /// # Errors
-    /// `UNAUTHENTICATED` for all others.
-    pub fn check(&self, request: Request<()>) -> Result<Request<()>, Status> {
+    fn check(&self, request: Request<()>) -> Result<Request<()>, Status> {
         let sent = request.metadata().get(HEADER);
         if sent.is_some_and(|sent| is_same(sent.as_bytes(), self.header().as_bytes())) {
             return Ok(request);
@@ -43,6 +49,26 @@ impl Secret {
              outside, or does a process of another cluster call here?"
         );
         Err(Status::unauthenticated("not a process of this cluster"))
+    }
+}
+
+/// Adds the secret to each call.
+#[derive(Clone, Debug)]
+pub struct Signing(Secret);
+
+impl Interceptor for Signing {
+    fn call(&mut self, request: Request<()>) -> Result<Request<()>, Status> {
+        self.0.sign(request)
+    }
+}
+
+/// Lets calls pass that carry the secret.
+#[derive(Clone, Debug)]
+pub struct Checking(Secret);
+
+impl Interceptor for Checking {
+    fn call(&mut self, request: Request<()>) -> Result<Request<()>, Status> {
+        self.0.check(request)
     }
 }
 

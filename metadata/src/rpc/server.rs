@@ -7,13 +7,13 @@ use bytes::Bytes;
 use futures::stream::{BoxStream, FuturesOrdered, StreamExt};
 use tokio_util::sync::CancellationToken;
 use tonic::metadata::MetadataMap;
-use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::convert::{need, offset, refusal, topic_id};
 use super::proto::metadata_server::Metadata;
 use super::proto::watch_reply::What;
+use super::secret::Checking;
 use super::{MESSAGE_BYTES_MAX, Secret, commits, proto, watch};
 use crate::api::{CommitRequest, RequestError, Snapshot};
 use crate::client::{Client, CommitLane, Owner, PendingCommit, Subscription, WatchStream};
@@ -38,16 +38,6 @@ pub struct MetadataServer {
 pub type Grpc =
     InterceptedService<proto::metadata_server::MetadataServer<MetadataServer>, Checking>;
 
-/// Lets calls pass that carry the secret.
-#[derive(Clone, Debug)]
-pub struct Checking(Secret);
-
-impl Interceptor for Checking {
-    fn call(&mut self, request: Request<()>) -> Result<Request<()>, Status> {
-        self.0.check(request)
-    }
-}
-
 type Answer<T> = Result<Response<T>, Status>;
 
 impl MetadataServer {
@@ -64,7 +54,7 @@ impl MetadataServer {
         let server = proto::metadata_server::MetadataServer::new(self)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
-        InterceptedService::new(server, Checking(secret))
+        secret.checking(server)
     }
 
     /// The client of this process, if the owner is here: a call is carried once, not on and on.

@@ -9,18 +9,16 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
-use tonic::service::interceptor::InterceptedService;
-use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 
-use super::connection::{Signing, channel};
+use super::channel::{Calls, channel};
 use super::proto::metadata_client::MetadataClient;
 use super::{Connection, Knock, Secret, proto};
 use crate::service::Service;
 use crate::testing::{World, new_topic, owner, topic_id};
 
 /// One that knows the secret, and nothing else.
-type Stranger = MetadataClient<InterceptedService<Channel, Signing>>;
+type Stranger = MetadataClient<Calls>;
 
 /// A process that owns the sequencer, and topic 1.
 async fn owner_of_a_topic(world: &World) -> Service {
@@ -34,7 +32,7 @@ async fn stranger(world: &World, secret: Secret) -> Stranger {
     let dial = world.network.dialer("stranger");
     let link = dial.dial(&owner(1).address).await.unwrap();
     let channel = channel(link).await.unwrap();
-    MetadataClient::with_interceptor(channel, Signing(secret))
+    MetadataClient::new(secret.signing(channel))
 }
 
 #[tokio::test(start_paused = true)]

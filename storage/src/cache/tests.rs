@@ -236,3 +236,46 @@ async fn the_capacity_is_kept_and_what_is_read_often_stays() {
     }
     assert_eq!(gets(&store), 12, "the first one was never fetched again");
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_near_is_asked_for_once_and_before_the_store() {
+    let (near, far) = (object(5 * MIB), object(3 * MIB));
+    let objects = [("a", far.clone()), ("b", far.clone())];
+    let (cache, store, _) = cache(&objects, 64 * MIB, FaultPlan::none()).await;
+    let asked = AtomicU64::new(0);
+    let given = |number: u64| {
+        asked.fetch_add(1, Ordering::Relaxed);
+        let start = usize::try_from(number * CHUNK_BYTES).unwrap();
+        let bytes = near.slice(start..near.len().min(start + 4 * MIB));
+        async move {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            Some(Given { bytes, by: 7 })
+        }
+    };
+    let path = Path::from("a");
+    let reads =
+        (0..20_u64).map(|start| cache.read_near(&path, start..start + (5 << 20) - 30, given));
+    for (start, pieces) in join_all(reads).await.into_iter().enumerate() {
+        assert!(pieces.unwrap().concat() == near[start..start + 5 * MIB - 30]);
+    }
+    assert_eq!(gets(&store), 0);
+    // It turns out to be damaged, and whoever gave it is told.
+    assert_eq!(cache.forget(&path, 0..5 << 20), [7, 7]);
+    assert_eq!(cache.chunk(&path, 0).await.unwrap(), far);
+    assert_eq!(cache.forget(&path, 0..5 << 20), []);
+
+    // Nobody near has it: one GET for all, also for those who ask the store alone.
+    let path = Path::from("b");
+    let nobody = |_| async {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        None
+    };
+    let (first, second, third) = tokio::join!(
+        cache.read_near(&path, 0..10, nobody),
+        cache.read_near(&path, 5..15, nobody),
+        cache.read(&path, None, 0..10),
+    );
+    assert_eq!(first.unwrap(), third.unwrap());
+    assert_eq!(second.unwrap().concat(), far[5..15]);
+    assert_eq!((gets(&store), under_way(&cache)), (2, 0));
+}

@@ -57,6 +57,11 @@ fn broken(seed: u64) -> Option<String> {
 }
 
 /// What [`search`] finds with `bug` awake, within [`LIMIT`]; ends the program when that has passed.
+#[expect(
+    clippy::exit,
+    clippy::disallowed_methods,
+    reason = "a thread whose time stands still cannot be joined"
+)]
 fn hunt(bug: Option<Bug>, seeds: u64) -> Option<Found> {
     floe_planted::plant(bug);
     let (done, finds) = mpsc::channel();

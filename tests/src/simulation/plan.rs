@@ -30,6 +30,8 @@ pub struct Plan {
     pub store: StoreOptions,
     /// Memory of each process.
     pub memory_bytes: u64,
+    /// Bytes of segments that their writer keeps for readers of the tail; others are read from the store.
+    pub fresh_bytes: usize,
     /// Bytes of producer states in memory; the rest is paged.
     pub producer_states_bytes: usize,
     /// Commits a recovery may have to replay.
@@ -104,6 +106,7 @@ impl Plan {
                 ..StoreOptions::default()
             },
             memory_bytes: 64 << 20,
+            fresh_bytes: pick(random, &[0, 4 << 10, 16 << 20]),
             producer_states_bytes: pick(random, &[0, 1 << 10, 1 << 20]),
             replay_commits: pick(random, &[1, 4, 64, 10_000]),
             is_lonely,

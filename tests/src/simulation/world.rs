@@ -311,7 +311,10 @@ impl World {
         Parts {
             service,
             settings: BrokerSettings::default(),
-            memory: MemoryPlan::new(self.plan.memory_bytes),
+            memory: MemoryPlan {
+                fresh_bytes: self.plan.fresh_bytes,
+                ..MemoryPlan::new(self.plan.memory_bytes)
+            },
             rule: self.plan.rule,
             uploads: self.plan.uploads,
             node_id: 1,

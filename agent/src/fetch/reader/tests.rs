@@ -13,11 +13,13 @@ use std::collections::BTreeMap;
 use floe_protocol::compression::Compression;
 use floe_protocol::record_batch::{BatchBuilder, BatchHeader};
 use floe_protocol::types::{TopicId, TopicPartition};
+use floe_storage::cache::BlockCache;
 use floe_storage::key::{self, Lineage};
 use floe_storage::segment::{SealedSegment, SegmentId, Writer};
 use floe_storage::store::{Store, StoreErrorKind, StoreOptions};
 use floe_storage::tasks::Tasks;
 use object_store::memory::InMemory;
+use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt as _};
 use proptest::prelude::*;
 use tokio_util::sync::CancellationToken;
@@ -57,6 +59,7 @@ impl Log {
 struct Fixture {
     base: Arc<InMemory>,
     fresh: Arc<Fresh>,
+    cache: BlockCache,
     reader: Reader,
     logs: BTreeMap<TopicPartition, Log>,
     segments: Vec<SealedSegment>,
@@ -73,11 +76,13 @@ impl Fixture {
         );
         let fresh = Arc::new(Fresh::new(u64::MAX));
         let cache = BlockCache::new(store, 64 << 20);
+        let chunks = Chunks::new(cache.clone(), None);
         let ahead = ReadAhead::new(Tasks::new(), CancellationToken::new());
-        let reader = Reader::new(Arc::clone(&fresh), cache, LINEAGE.into(), ahead);
+        let reader = Reader::new(Arc::clone(&fresh), chunks, LINEAGE.into(), ahead);
         Self {
             base,
             fresh,
+            cache,
             reader,
             logs: BTreeMap::new(),
             segments: Vec::new(),
@@ -403,11 +408,11 @@ async fn small_objects_are_read_side_by_side_and_once() {
     }
     let found = fixture.read(0, all(20)).await;
     assert_eq!(found.end_offset, 20);
-    let stats = fixture.reader.cache.stats();
+    let stats = fixture.cache.stats();
     assert_eq!(stats.misses, 20, "one GET per object: {stats:?}");
     let again = fixture.read(0, all(20)).await;
     assert_eq!(again.size_bytes, found.size_bytes);
-    assert_eq!(fixture.reader.cache.stats().misses, 20);
+    assert_eq!(fixture.cache.stats().misses, 20);
 }
 
 #[tokio::test(start_paused = true)]
