@@ -199,7 +199,7 @@ fn life(random: &mut StdRng) -> Life {
     let troubles = troubles.collect();
     Life {
         processes: random.random_range(1..=3),
-        lasts: if random.random_ratio(3, 4) {
+        lasts: if random.random_ratio(7, 8) {
             millis(random, 50..8_000)
         } else {
             millis(random, 8_000..20_000)

@@ -249,13 +249,13 @@ async fn a_subscriber_that_falls_behind_starts_anew() {
     let mut last = 0;
     for _ in 0..1100 {
         last = scene.commit(&[partition(1, 0)], 1).await;
-        let batch = quick.next().await.unwrap();
-        assert_eq!(batch.revision, last);
+        // Meanwhile the process that commits is forgotten, since it does not beat.
+        while quick.next().await.unwrap().revision < last {}
     }
     assert!(slow.next().await.is_err());
     let after = client.subscribe(None).await.unwrap().snapshot.unwrap();
     let before = before.unwrap();
-    assert!(before.revision < last && after.revision == last);
+    assert!(before.revision < last && after.revision >= last);
     assert_eq!(after.bounds[0][0].high_watermark, 1100);
 }
 
