@@ -54,8 +54,6 @@ bugs! {
     ReadsBeforeDurable,
     /// Metadata: an owner answers reads without a proof that it still owns.
     ReadsUnproven,
-    /// Metadata: an owner answers beats without a proof that it still owns.
-    BeatsUnproven,
     /// Metadata: a new owner answers at once, whatever the one before it may still be answering.
     SuccessorDoesNotWait,
     /// Agent: clients are served though metadata has not been heard for long.

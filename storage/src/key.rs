@@ -249,8 +249,8 @@ mod tests {
             prop_assert_eq!(parse_epoch(lineage, &released), None);
             prop_assert_eq!(parse_epoch_released(lineage, &released), Some(number));
             prop_assert_eq!(parse_epoch_released(lineage, &epoch(lineage, number)), None);
-            let level = feature_level(lineage, counter as u32);
-            prop_assert_eq!(parse_feature_level(lineage, &level), Some(counter as u32));
+            let level = feature_level(lineage, incarnation);
+            prop_assert_eq!(parse_feature_level(lineage, &level), Some(incarnation));
             prop_assert_eq!(parse_epoch(lineage, &level), None);
             prop_assert_eq!(parse_feature_level(lineage, &released), None);
             prop_assert_eq!(Lineage::parse(&lineage.to_string()), Some(lineage));

@@ -6,7 +6,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::client::view::View;
-use crate::client::{BEAT, LEASE};
+use crate::client::{BEAT, LEASE, Owner};
+use crate::sequencer::proof::BEAT_WINDOW;
 use crate::testing::{calm, owner};
 
 /// Beats as an agent does until it is told to stop, registering again when it was forgotten; the
@@ -214,4 +215,24 @@ async fn a_new_owner_gives_all_time_to_find_it_but_the_dead_one() {
     assert!(took < Duration::from_secs(2), "{took:?}");
     tokio::time::sleep(Duration::from_secs(10)).await;
     assert_eq!(scene.stop(1).await.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_owner_that_was_replaced_without_knowing_lets_nobody_serve() {
+    let scene = Scene::with(true).await;
+    scene.world.silence(1, true);
+    let successor = scene.services[1].client();
+    let is_owner = async {
+        while !matches!(successor.owner(), Owner::Ready { is_here: true, .. }) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(Duration::from_secs(30), is_owner).await.unwrap();
+    // It has nothing to write that would show it; the beats of its own process are all it hears.
+    tokio::time::sleep(BEAT_WINDOW).await;
+    let incarnation = scene.views[0].processes()[0].incarnation;
+    let client = scene.services[0].client();
+    let beat = client.beat(incarnation, 0);
+    let answer = timeout(LEASE, beat).await;
+    assert!(!matches!(answer, Ok(Ok(true))), "{answer:?}");
 }
