@@ -1,57 +1,24 @@
-//! Java: the client library and the console tools, 4.2 and 3.9.
-//!
-//! Maven copies the jars into cargo's target folder once; the test program runs from its source.
+//! Java: the client library and the console tools, 4.2 and 3.9. The test program runs from its source.
 
-use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
-
-use floe_tests::components::{missing, program_or_skip};
-use floe_tests::program::{Finished, Program, artifacts, made_once};
+use floe_tests::components::java::Kafka;
+use floe_tests::program::{Finished, Program};
 
 use crate::{Broker, source, topic};
 
-const MAVEN_LIMIT: Duration = Duration::from_secs(600);
-
-/// One version of Kafka's jars.
-struct Kafka {
-    java: PathBuf,
-    class_path: String,
+/// The console tools of one version.
+struct Tools {
+    kafka: Kafka,
     /// 4.x moved the console producer.
     console_producer: &'static str,
     api_versions: &'static str,
 }
 
-impl Kafka {
-    fn find(version: &str) -> Option<Kafka> {
-        // One Maven at a time: two would fill the same local repository.
-        static MAVEN: Mutex<()> = Mutex::new(());
-        let _turn = MAVEN.lock().unwrap_or_else(PoisonError::into_inner);
-        let java = program_or_skip("java", "java")?;
-        let maven = program_or_skip("java", "mvn")?;
-        let folder = artifacts(&format!("kafka-{version}"));
-        let project = source(&format!("java/kafka-{version}"));
-        let recipe = std::fs::read_to_string(project.join("pom.xml")).unwrap();
-        let made = made_once(&folder, &recipe, || {
-            let output = format!("-DoutputDirectory={}", folder.display());
-            Program::new(maven)
-                .args(["-q", "-B", "dependency:copy-dependencies", &output])
-                .folder(&project)
-                .limit(MAVEN_LIMIT)
-                .try_run()
-                .map(drop)
-        });
-        if let Err(why) = made {
-            missing(
-                "java",
-                &format!("Maven could not copy Kafka {version}: {why}"),
-            );
-            return None;
-        }
+impl Tools {
+    fn or_skip(version: &str) -> Option<Tools> {
+        let kafka = Kafka::or_skip(version)?;
         let is_old = version.starts_with('3');
-        Some(Kafka {
-            java,
-            class_path: format!("{}/*", folder.display()),
+        Some(Tools {
+            kafka,
             console_producer: if is_old {
                 "kafka.tools.ConsoleProducer"
             } else {
@@ -66,13 +33,7 @@ impl Kafka {
     }
 
     fn class(&self, class: &str) -> Program {
-        Program::new(&self.java)
-            .args([
-                "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
-                "-cp",
-                &self.class_path,
-            ])
-            .arg(class)
+        self.kafka.class(class)
     }
 
     /// `kafka-topics.sh` with these arguments.
@@ -86,7 +47,7 @@ impl Kafka {
 }
 
 fn client_round_trip(version: &str) {
-    let Some(kafka) = Kafka::find(version) else {
+    let Some(kafka) = Kafka::or_skip(version) else {
         return;
     };
     for broker in [Broker::on_folder(), Broker::on_s3()] {
@@ -99,7 +60,7 @@ fn client_round_trip(version: &str) {
 }
 
 fn console_tools(version: &str) {
-    let Some(kafka) = Kafka::find(version) else {
+    let Some(kafka) = Tools::or_skip(version) else {
         return;
     };
     let broker = Broker::on_folder();
@@ -158,7 +119,7 @@ fn console_tools(version: &str) {
 }
 
 /// `kafka-features.sh` shows the feature level of the cluster, and is told why it cannot be raised here.
-fn features(kafka: &Kafka, broker: &Broker) {
+fn features(kafka: &Tools, broker: &Broker) {
     let features = |args: &[&str]| {
         kafka
             .class("org.apache.kafka.tools.FeatureCommand")
@@ -179,7 +140,7 @@ fn features(kafka: &Kafka, broker: &Broker) {
 }
 
 /// The console producer into a topic that creates itself, and back with `--partition --offset`.
-fn console_round_trip(kafka: &Kafka, broker: &Broker) {
+fn console_round_trip(kafka: &Tools, broker: &Broker) {
     let name = topic("typed");
     let lines: Vec<String> = (0..200).map(|n| format!("line {n}")).collect();
     kafka
@@ -228,7 +189,7 @@ fn console_tools_3_9() {
 
 #[test]
 fn producer_performance() {
-    let Some(kafka) = Kafka::find("4.2") else {
+    let Some(kafka) = Tools::or_skip("4.2") else {
         return;
     };
     let broker = Broker::on_folder();

@@ -100,10 +100,23 @@ impl Fleet {
     ///
     /// If no broker answers, or with another than those of the fleet.
     pub fn leader(&self, topic: &str) -> usize {
-        let port = client::leader_port(&self.bootstrap(), topic);
-        let is_leader = |broker: &Sandbox| broker.address().port() == port;
-        let leader = self.brokers.iter().position(is_leader);
-        leader.expect("the leader is a broker of the fleet")
+        self.at_port(client::leader_port(&self.bootstrap(), topic))
+    }
+
+    /// The broker that clients of this machine with another `client.id` are sent to.
+    ///
+    /// # Panics
+    ///
+    /// If no broker answers, or with another than those of the fleet.
+    pub fn leader_of(&self, client_id: &str, topic: &str) -> usize {
+        let consumer = client::consumer_with(&self.bootstrap(), &[("client.id", client_id)]);
+        self.at_port(client::leader_port_of(&consumer, topic))
+    }
+
+    fn at_port(&self, port: u16) -> usize {
+        let is_there = |broker: &Sandbox| broker.address().port() == port;
+        let found = self.brokers.iter().position(is_there);
+        found.expect("the leader is a broker of the fleet")
     }
 }
 

@@ -20,4 +20,5 @@ pub mod raw;
 pub mod sandbox;
 pub mod say;
 pub mod simulation;
+pub mod steady;
 pub mod wait;
