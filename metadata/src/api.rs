@@ -279,6 +279,8 @@ pub struct ProducerIdBlock(pub std::ops::Range<ProducerId>);
 pub enum WatchEvent {
     /// A segment was committed: the new extents and the high watermarks they imply.
     Committed(Arc<CommittedSegment>),
+    /// The same of partitions that the view does not follow: their new high watermarks only.
+    Advanced(Arc<[(TopicPartition, Offset)]>),
     /// A topic was created or its partitions or configs changed.
     TopicChanged(Arc<Topic>),
     /// A topic is gone; its id never comes back.

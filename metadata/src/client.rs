@@ -23,6 +23,7 @@ use floe_protocol::types::{Offset, PartitionIndex, TimestampMs, TopicId, TopicPa
 use floe_storage::latest;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
+use self::view::Followed;
 use crate::api::{
     CommitError, CommitReply, CommitRequest, Extent, LookUp, NewProcess, NewTopic, PartitionBounds,
     ProducerIdBlock, Registration, RequestError, Revision, Snapshot, Topic, WatchEvent,
@@ -95,7 +96,12 @@ pub(crate) enum Call {
     },
     ExtentForTimestamp(TopicPartition, TimestampMs, Answer<Option<Extent>>),
     ExtentWithMaxTimestamp(TopicPartition, Answer<Option<Extent>>),
-    Subscribe(Option<Revision>, Answer<Subscription>),
+    Subscribe {
+        from: Option<Revision>,
+        /// Of what extents are told; of everything without it.
+        followed: Option<Arc<Followed>>,
+        answer: Answer<Subscription>,
+    },
 }
 
 pub(crate) type Answer<T> = oneshot::Sender<Result<T, RequestError>>;
@@ -381,7 +387,22 @@ impl Client {
     /// # Errors
     /// `Unavailable` only.
     pub async fn subscribe(&self, from: Option<Revision>) -> Result<Subscription, RequestError> {
-        self.call(|answer| Call::Subscribe(from, answer)).await
+        self.subscribe_to(from, None).await
+    }
+
+    /// The same, but the extents of other partitions than the followed ones may be left out, see
+    /// [`WatchEvent::Advanced`].
+    async fn subscribe_to(
+        &self,
+        from: Option<Revision>,
+        followed: Option<Arc<Followed>>,
+    ) -> Result<Subscription, RequestError> {
+        self.call(|answer| Call::Subscribe {
+            from,
+            followed,
+            answer,
+        })
+        .await
     }
 
     async fn call<T>(&self, make: impl FnOnce(Answer<T>) -> Call) -> Result<T, RequestError> {

@@ -1,15 +1,17 @@
-//! A stock client behind the balancer's one address, while agents are killed, restarted, stopped and
+//! Stock clients behind the balancer's one address, while agents are killed, restarted, stopped and
 //! scaled to none and back: nothing acknowledged is lost or doubled.
 
+use std::fmt::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use floe_tests::checker;
 use floe_tests::client::{self, Recorder, RecordingProducer};
 use floe_tests::say::say;
+use floe_tests::steady::Steady;
 use floe_tests::wait;
 
-use crate::stack::{Images, Stack};
+use crate::stack::{Parts, Stack};
 
 const TOPIC: &str = "balanced";
 const PARTITIONS: i32 = 4;
@@ -23,14 +25,35 @@ const LIMIT: Duration = Duration::from_secs(120);
 
 #[test]
 fn records_survive_kills_and_scaling_to_none_behind_one_address() {
-    let Some(images) = Images::or_skip() else {
+    let Some(parts) = Parts::or_skip() else {
         return;
     };
-    let mut stack = Stack::start(images);
-    let agents: Vec<usize> = (0..AGENTS).map(|_| stack.add_agent()).collect();
-    agents.iter().for_each(|agent| stack.await_ready(*agent));
+    live_through_everything(&Stack::up(parts, &["compose.yaml"]));
+}
+
+#[test]
+fn records_survive_with_metadata_in_postgres() {
+    let Some(parts) = Parts::with_postgres_or_skip() else {
+        return;
+    };
+    let files = ["compose.yaml", "compose.postgres.yaml"];
+    live_through_everything(&Stack::up(parts, &files));
+}
+
+/// Three applications with stock clients: the newest librdkafka, an old one, and Java.
+fn live_through_everything(stack: &Stack) {
     let bootstrap = stack.bootstrap();
-    client::create_topic(&bootstrap, TOPIC, PARTITIONS);
+    let topics = [TOPIC, "old-librdkafka", "java"];
+    for topic in topics {
+        client::create_topic(&bootstrap, topic, PARTITIONS);
+    }
+    let applications: Vec<Steady> = [
+        Steady::librdkafka_2_5(&bootstrap, topics[1], PARTITIONS),
+        Steady::java(&bootstrap, topics[2], PARTITIONS),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
 
     let recorder = Recorder::default();
     let stop = AtomicBool::new(false);
@@ -38,7 +61,12 @@ fn records_survive_kills_and_scaling_to_none_behind_one_address() {
         let producer = scope.spawn(|| produce(&bootstrap, &recorder, &stop));
         // However the steps end, the producer must, or the scope waits for it for ever.
         let stop_at_end = StopAtEnd(&stop);
-        steps(&stack, &agents, &recorder);
+        steps(stack, |after| {
+            progress(&recorder, after);
+            for application in &applications {
+                application.progress(PROGRESS, LIMIT);
+            }
+        });
         drop(stop_at_end);
         producer.join().unwrap();
     });
@@ -49,35 +77,40 @@ fn records_survive_kills_and_scaling_to_none_behind_one_address() {
         sent += history.sent.len();
     }
     assert_eq!(recorder.acked(), sent);
+    let mut accounts = format!("librdkafka {sent} records");
+    for application in applications {
+        let name = application.name();
+        let account = application.finish();
+        let longest = account.stalls.first();
+        write!(
+            accounts,
+            "; {name} {} records, longest stall {longest:?}",
+            account.records
+        )
+        .unwrap();
+    }
     say(&format!(
-        "{AGENTS} agents behind a balancer: {sent} records, none lost, doubled or reordered"
+        "behind one address: {accounts}; none lost, doubled or reordered"
     ));
 }
 
-fn steps(stack: &Stack, agents: &[usize], recorder: &Recorder) {
-    progress(recorder, "a start");
-    for agent in agents {
-        stack.kill(*agent);
-        progress_where_others_run(recorder, agents);
-        stack.restart(*agent);
-        stack.await_ready(*agent);
-        progress(recorder, "a kill and a restart");
+fn steps(stack: &Stack, progress: impl Fn(&str)) {
+    progress("a start");
+    let agents = stack.agents();
+    assert_eq!(agents.len(), AGENTS);
+    for agent in &agents {
+        stack.kill(agent);
+        progress("the kill of one agent");
+        stack.restart(agent);
+        stack.await_ready(agent);
+        progress("its restart");
     }
-    let last = &agents[AGENTS - 1..];
-    assert_eq!(stack.stop(last), ["0"], "exit code after SIGTERM");
-    progress_where_others_run(recorder, agents);
-    let rest = &agents[..AGENTS - 1];
-    assert!(stack.stop(rest).iter().all(|code| code == "0"));
-    // None is left; clients are refused and try again.
-    agents.iter().for_each(|agent| stack.restart(*agent));
-    agents.iter().for_each(|agent| stack.await_ready(*agent));
-    progress(recorder, "none and back");
-}
-
-fn progress_where_others_run(recorder: &Recorder, agents: &[usize]) {
-    if agents.len() > 1 {
-        progress(recorder, "the end of one agent");
-    }
+    assert_eq!(stack.stop(&agents[0]), "0", "exit code after SIGTERM");
+    progress("the stop of one agent");
+    stack.scale(0);
+    // Clients are refused, and try again.
+    stack.scale(AGENTS);
+    progress("none and back");
 }
 
 fn progress(recorder: &Recorder, after: &str) {

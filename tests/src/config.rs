@@ -8,6 +8,7 @@
 //! | `FLOE_TEST_POSTGRES` | URL of a running PostgreSQL, whose user may create schemas and roles |
 //! | `FLOE_TEST_POSTGRES_IMAGE` | container image of PostgreSQL, default `postgres:local`, then `postgres:latest` |
 //! | `FLOE_TEST_IMAGE` | container image of Floe, default `floe:local` |
+//! | `FLOE_TEST_MC_IMAGE` | container image of MinIO's client, default `minio/mc:local`, then `minio/mc:latest` |
 //! | `FLOE_TEST_HAPROXY_IMAGE` | container image of HAProxy, default `haproxy:local`, then `haproxy:2.8` |
 //! | `FLOE_TEST_BINARY` | the `floe` program to test, default the one cargo built for this run |
 //! | `FLOE_TEST_BOOTSTRAP` | a running broker, Floe or not: the client tests use it instead of starting one |
@@ -83,6 +84,11 @@ pub fn haproxy_images() -> Vec<String> {
         Some(image) => vec![image],
         None => vec!["haproxy:local".to_owned(), "haproxy:2.8".to_owned()],
     }
+}
+
+/// Images of MinIO's client to look for, in order, as `(name, tag)`.
+pub fn mc_images() -> Vec<(String, String)> {
+    images("FLOE_TEST_MC_IMAGE", "minio/mc")
 }
 
 /// A `floe` program to test instead of the one that was built with the tests.

@@ -6,6 +6,8 @@
 //! - a high watermark or log start never goes back, whatever owner the picture comes from;
 //! - a [`Waiter`] made before a look at the picture is woken by every change the look did not show.
 //!
+//! An owner in another process tells of extents only where this process reads, see [`followed`].
+//!
 //! The picture may lag behind the owner. Negative answers (unknown topic, offset out of range) need a
 //! fresh look through [`Client`].
 
@@ -15,8 +17,10 @@ use std::time::Duration;
 use floe_protocol::types::{LeaderEpoch, Offset, TopicId, TopicPartition};
 use floe_storage::latest;
 use floe_storage::tasks::Tasks;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::followed::{Changes, Followed};
 use self::interest::Interests;
 pub use self::interest::Waiter;
 use self::picture::Picture;
@@ -24,11 +28,18 @@ pub use self::picture::Tail;
 use super::{Client, Stopped, Subscription, WatchStream};
 use crate::api::{PartitionBounds, Process, RequestError, Revision, Snapshot, Topic, WatchEvent};
 
+mod followed;
 mod interest;
 mod picture;
 
 /// Extents kept resident over all partitions: 64 Ki of them are about 4 MiB.
 const RESIDENT_EXTENTS_MAX: usize = 64 * 1024;
+
+/// How long extents of a partition are followed after the last look at it.
+const FOLLOW_FOR: Duration = Duration::from_secs(120);
+
+/// How often it is seen to that what nobody looks at is no longer followed.
+const SWEEP_EVERY: Duration = Duration::from_secs(30);
 
 /// Pause before a subscription is tried again that an owner refused.
 const RESUBSCRIBE_AFTER: Duration = Duration::from_millis(20);
@@ -38,6 +49,8 @@ const RESUBSCRIBE_AFTER: Duration = Duration::from_millis(20);
 pub struct View {
     picture: RwLock<Picture>,
     interests: Interests,
+    followed: Arc<Followed>,
+    began: Instant,
     /// `None` until the first snapshot. Sent after the picture has changed.
     revision: latest::Writer<Option<Revision>>,
     /// The revision of the last batch that changed more than records. Sent after the picture has changed.
@@ -63,6 +76,8 @@ impl View {
         Self {
             picture: RwLock::new(Picture::new(resident_extents_max)),
             interests: Interests::default(),
+            followed: Arc::default(),
+            began: Instant::now(),
             revision: latest::channel(None).0,
             changes: latest::channel(0).0,
         }
@@ -150,7 +165,28 @@ impl View {
     /// watermark and beyond.
     #[must_use]
     pub fn tail(&self, partition: TopicPartition, from: Offset, max_bytes: u64) -> Tail {
-        self.read().tail(partition, from, max_bytes)
+        let second = self.second();
+        let picture = self.read();
+        picture.look(partition, |last| {
+            self.followed.look(partition, last, second);
+        });
+        picture.tail(partition, from, max_bytes)
+    }
+
+    /// Seconds since the view was made, from 1.
+    fn second(&self) -> u32 {
+        let elapsed = self.began.elapsed().as_secs();
+        u32::try_from(elapsed).unwrap_or(u32::MAX).saturating_add(1)
+    }
+
+    /// Ends to follow what nobody has looked at for long.
+    fn sweep(&self) {
+        let kept = u32::try_from(FOLLOW_FOR.as_secs()).unwrap_or(u32::MAX);
+        if let Some(second) = self.second().checked_sub(kept) {
+            let picture = self.read();
+            self.followed
+                .end_before(second, |partition| picture.last_look(partition));
+        }
     }
 
     /// Registers interest in changes of `partitions` (records, log start, deletion of the topic) from
@@ -166,7 +202,9 @@ impl View {
             if client.wait_for_owner().await.is_err() {
                 return Stopped;
             }
-            match client.subscribe(self.revision.get()).await {
+            self.followed.end_stream();
+            let followed = Some(Arc::clone(&self.followed));
+            match client.subscribe_to(self.revision.get(), followed).await {
                 Ok(Subscription { snapshot, stream }) => {
                     if snapshot.is_none_or(|snapshot| self.replace(&snapshot)) {
                         self.follow(stream).await;
@@ -184,7 +222,17 @@ impl View {
 
     /// Applies what happens until the position is lost.
     async fn follow(&self, mut stream: WatchStream) {
-        while let Ok(batch) = stream.next().await {
+        let mut sweep = tokio::time::interval(SWEEP_EVERY);
+        loop {
+            let batch = tokio::select! {
+                biased;
+                batch = stream.next() => batch,
+                _ = sweep.tick() => {
+                    self.sweep();
+                    continue;
+                }
+            };
+            let Ok(batch) = batch else { return };
             let touched = {
                 let mut picture = self.write();
                 batch
@@ -194,7 +242,9 @@ impl View {
                     .collect::<Vec<_>>()
             };
             self.show(batch.revision);
-            let is_record = |event: &WatchEvent| matches!(event, WatchEvent::Committed(_));
+            let is_record = |event: &WatchEvent| {
+                matches!(event, WatchEvent::Committed(_) | WatchEvent::Advanced(_))
+            };
             if !batch.events.iter().all(is_record) {
                 self.changes.set(batch.revision);
             }

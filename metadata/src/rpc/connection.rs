@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt};
-use futures::stream::{FuturesUnordered, StreamExt};
+use futures::stream::{FuturesUnordered, Stream, StreamExt};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -26,8 +26,7 @@ use super::proto::watch_reply::What;
 use super::server::PROCESS;
 use super::{MESSAGE_BYTES_MAX, Secret, commits, proto, watch};
 use crate::api::{
-    CommitError, CommitReply, LookUp, ProducerIdBlock, Registration, RequestError, Revision,
-    Snapshot,
+    CommitError, CommitReply, LookUp, ProducerIdBlock, Registration, RequestError, Snapshot,
 };
 use crate::client::{Answer, Call, ClientsEnd, Owner, Subscription, WatchStream};
 
@@ -313,7 +312,11 @@ fn begin(mut grpc: Grpc, call: Call) -> Begun {
         Call::Commit { .. } | Call::Connected(_) | Call::Disconnected(_) => {
             std::future::ready(Ended::Call).boxed()
         }
-        Call::Subscribe(from, to) => subscribe(grpc, from, to).boxed(),
+        Call::Subscribe {
+            from,
+            followed,
+            answer,
+        } => subscribe(grpc, watch::requests(from, followed), answer).boxed(),
         Call::Register(new, to) => carry(to, async move {
             let process = Some((&new).into());
             let reply = grpc.register(proto::RegisterRequest { process }).await?;
@@ -464,25 +467,34 @@ fn begin_read(mut grpc: Grpc, call: Call) -> Begun {
     }
 }
 
-/// Opens a view's stream: reads the snapshot, if one comes, and then carries events for as long as both
-/// sides want them.
-async fn subscribe(mut grpc: Grpc, from: Option<Revision>, to: Answer<Subscription>) -> Ended {
-    let opened = async {
-        let mut stream = grpc.watch(proto::WatchRequest { from }).await?.into_inner();
-        let mut snapshot = Snapshot::default();
-        loop {
-            let reply = need(stream.message().await?)?;
-            match need(reply.what)? {
-                What::Resumed(_) => return Ok((None, stream)),
-                What::Part(part) => {
-                    if watch::add(&mut snapshot, part)? {
-                        return Ok((Some(snapshot), stream));
-                    }
+/// Opens a view's stream: reads the snapshot, if one comes.
+async fn open_watch(
+    mut grpc: Grpc,
+    requests: impl Stream<Item = proto::WatchRequest> + Send + 'static,
+) -> Result<(Option<Snapshot>, Streaming<proto::WatchReply>), CallError> {
+    let mut stream = grpc.watch(requests).await?.into_inner();
+    let mut snapshot = Snapshot::default();
+    loop {
+        let reply = need(stream.message().await?)?;
+        match need(reply.what)? {
+            What::Resumed(_) => return Ok((None, stream)),
+            What::Part(part) => {
+                if watch::add(&mut snapshot, part)? {
+                    return Ok((Some(snapshot), stream));
                 }
-                What::Batch(_) => return Err(CallError::Malformed(Malformed)),
             }
+            What::Batch(_) => return Err(CallError::Malformed(Malformed)),
         }
-    };
+    }
+}
+
+/// Opens a view's stream and then carries events for as long as both sides want them.
+async fn subscribe(
+    grpc: Grpc,
+    requests: impl Stream<Item = proto::WatchRequest> + Send + 'static,
+    to: Answer<Subscription>,
+) -> Ended {
+    let opened = open_watch(grpc, requests);
     let (snapshot, mut stream) = match opened.await {
         Ok(opened) => opened,
         Err(error) => return carry(to, std::future::ready(Err(error))).await,

@@ -14,6 +14,7 @@ use super::convert::{need, offset, refusal, topic_id};
 use super::proto::metadata_server::Metadata;
 use super::proto::watch_reply::What;
 use super::secret::Checking;
+use super::watch::Scope;
 use super::{MESSAGE_BYTES_MAX, Secret, commits, proto, watch};
 use crate::api::{CommitRequest, RequestError, Snapshot};
 use crate::client::{Client, CommitLane, Owner, PendingCommit, Subscription, WatchStream};
@@ -132,9 +133,14 @@ impl Metadata for MetadataServer {
         Ok(Response::new(replies.boxed()))
     }
 
-    async fn watch(&self, request: Request<proto::WatchRequest>) -> Answer<Self::WatchStream> {
+    async fn watch(
+        &self,
+        request: Request<Streaming<proto::WatchRequest>>,
+    ) -> Answer<Self::WatchStream> {
         let client = self.here()?;
-        let from = request.into_inner().from;
+        let mut requests = request.into_inner();
+        let first = need(requests.message().await?)?;
+        let (from, scope) = (first.from, Scope::new(&first)?);
         let Subscription { snapshot, stream } = client
             .subscribe(from)
             .await
@@ -147,9 +153,13 @@ impl Metadata for MetadataServer {
                 .map(message)
                 .boxed(),
         };
-        let then = futures::stream::unfold(stream, |mut stream: WatchStream| async move {
-            let batch = stream.next().await.ok()?;
-            Some((proto::WatchBatch::from(batch.as_ref()), stream))
+        let watch = Watch {
+            stream,
+            scope,
+            requests: Some(requests),
+        };
+        let then = futures::stream::unfold(watch, |mut watch| async move {
+            Some((watch.next().await?, watch))
         });
         let then = then.map(What::Batch).map(message);
         Ok(Response::new(first.chain(then).boxed()))
@@ -359,6 +369,37 @@ impl Drop for Presence {
     fn drop(&mut self) {
         if self.connected.remove(self.nonce) {
             self.client.disconnected(self.nonce);
+        }
+    }
+}
+
+/// What one caller watches.
+struct Watch {
+    stream: WatchStream,
+    scope: Scope,
+    /// `None` once the caller has no more to ask.
+    requests: Option<Streaming<proto::WatchRequest>>,
+}
+
+impl Watch {
+    /// The next events; `None` when the position is lost, or the caller is.
+    async fn next(&mut self) -> Option<proto::WatchBatch> {
+        loop {
+            let requests = self.requests.as_mut();
+            let request = async {
+                match requests {
+                    Some(requests) => requests.message().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                request = request => match request.ok()? {
+                    Some(request) => self.scope.change(&request).ok()?,
+                    None => self.requests = None,
+                },
+                batch = self.stream.next() => return Some(self.scope.batch(batch.ok()?.as_ref())),
+            }
         }
     }
 }

@@ -13,7 +13,7 @@ use tonic::{Code, Request, Status};
 
 use super::channel::{Calls, channel};
 use super::proto::metadata_client::MetadataClient;
-use super::{Connection, Knock, Secret, proto};
+use super::{Connection, Knock, Secret, proto, watch};
 use crate::service::Service;
 use crate::testing::{World, new_topic, owner, topic_id};
 
@@ -44,7 +44,7 @@ async fn a_wrong_secret_opens_nothing() {
     let refused = [
         calls.hello(proto::HelloRequest {}).await.err(),
         calls.allocate_producer_ids(proto::Empty {}).await.err(),
-        calls.watch(proto::WatchRequest { from: None }).await.err(),
+        calls.watch(watch::requests(None, None)).await.err(),
         calls.commit(stream::empty()).await.err(),
         calls
             .leave(proto::LeaveRequest {

@@ -1,13 +1,19 @@
 //! Snapshots and watch events to messages and back.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use floe_protocol::types::TopicPartition;
+use floe_protocol::types::{Offset, TopicPartition};
+use floe_storage::segment::SegmentId;
+use futures::stream::{self, Stream};
 
 use super::convert::{Malformed, id_bytes, need, offset, topic_id, unsigned};
 use super::proto::{self, watch_event::What};
-use crate::api::{CommittedSegment, Extent, PartitionBounds, Process, Snapshot, Topic, WatchEvent};
+use crate::api::{
+    CommittedSegment, Extent, PartitionBounds, Process, Revision, Snapshot, Topic, WatchEvent,
+};
 use crate::client::WatchBatch;
+use crate::client::view::{Changes, Followed};
 
 /// Partitions after which a part of a snapshot ends.
 const PART_PARTITIONS: usize = 20_000;
@@ -91,15 +97,109 @@ fn processes(processes: Vec<proto::Process>) -> Result<Arc<[Process]>, Malformed
     processes.into_iter().map(Process::try_from).collect()
 }
 
-impl From<&WatchBatch> for proto::WatchBatch {
-    fn from(batch: &WatchBatch) -> Self {
-        let event = |event| proto::WatchEvent {
-            what: Some(what(event)),
+/// Of what extents a subscriber is told.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Scope {
+    Everything,
+    Only(BTreeSet<TopicPartition>),
+}
+
+impl Scope {
+    /// What the first request of a stream asks for.
+    pub(super) fn new(request: &proto::WatchRequest) -> Result<Self, Malformed> {
+        let mut scope = match request.only_followed {
+            true => Self::Only(BTreeSet::new()),
+            false => Self::Everything,
         };
-        Self {
-            revision: batch.revision,
-            events: batch.events.iter().map(event).collect(),
+        scope.change(request)?;
+        Ok(scope)
+    }
+
+    /// Applies what a request says.
+    pub(super) fn change(&mut self, request: &proto::WatchRequest) -> Result<(), Malformed> {
+        let Self::Only(followed) = self else {
+            return Ok(());
+        };
+        for ended in &request.ended {
+            followed.remove(&ended.clone().try_into()?);
         }
+        for begun in &request.begun {
+            followed.insert(begun.clone().try_into()?);
+        }
+        Ok(())
+    }
+
+    /// The events as far as the subscriber wants them.
+    pub(super) fn batch(&self, batch: &WatchBatch) -> proto::WatchBatch {
+        let mut events = Vec::with_capacity(batch.events.len());
+        for event in &batch.events {
+            match (event, self) {
+                (WatchEvent::Committed(segment), Self::Only(followed)) => {
+                    let (wanted, others): (Vec<_>, Vec<_>) = segment
+                        .extents
+                        .iter()
+                        .partition(|(partition, _)| followed.contains(partition));
+                    if !wanted.is_empty() {
+                        events.push(What::Committed(committed(segment.segment, &wanted)));
+                    }
+                    if !others.is_empty() {
+                        events.push(What::Advanced(advanced(&others)));
+                    }
+                }
+                _ => events.push(what(event)),
+            }
+        }
+        let event = |what| proto::WatchEvent { what: Some(what) };
+        proto::WatchBatch {
+            revision: batch.revision,
+            events: events.into_iter().map(event).collect(),
+        }
+    }
+}
+
+/// What a subscriber says: from where it goes on, and from then on what it follows, as that changes. Without
+/// `followed` it is told everything.
+pub(super) fn requests(
+    from: Option<Revision>,
+    followed: Option<Arc<Followed>>,
+) -> impl Stream<Item = proto::WatchRequest> + Send + 'static {
+    let followed = followed.map(|followed| (followed.begin_stream(), followed));
+    let first = match &followed {
+        None => request(from, false, &Changes::new()),
+        Some(((_, partitions), _)) => {
+            let begun = partitions.iter().map(|partition| (*partition, true));
+            request(from, true, &begun.collect())
+        }
+    };
+    let followed = followed.map(|((number, _), followed)| (number, followed));
+    stream::unfold(Some(first), move |first| {
+        let followed = followed.clone();
+        async move {
+            if let Some(first) = first {
+                return Some((first, None));
+            }
+            match followed {
+                Some((number, followed)) => {
+                    let changes = followed.changes(number).await?;
+                    Some((request(None, true, &changes), None))
+                }
+                // A stream that ended would say that the subscriber is gone.
+                None => std::future::pending().await,
+            }
+        }
+    })
+}
+
+fn request(from: Option<Revision>, only_followed: bool, changes: &Changes) -> proto::WatchRequest {
+    let those = |wanted: bool| {
+        let those = changes.iter().filter(move |(_, begins)| **begins == wanted);
+        those.map(|(partition, _)| (*partition).into()).collect()
+    };
+    proto::WatchRequest {
+        from,
+        only_followed,
+        ended: those(false),
+        begun: those(true),
     }
 }
 
@@ -121,7 +221,14 @@ impl TryFrom<proto::WatchBatch> for WatchBatch {
 
 fn what(event: &WatchEvent) -> What {
     match event {
-        WatchEvent::Committed(segment) => What::Committed(committed(segment)),
+        WatchEvent::Committed(segment) => {
+            let extents: Vec<_> = segment.extents.iter().collect();
+            What::Committed(committed(segment.segment, &extents))
+        }
+        WatchEvent::Advanced(ends) => {
+            let ends = ends.iter().copied();
+            What::Advanced(advanced_to(ends))
+        }
         WatchEvent::TopicChanged(topic) => What::TopicChanged(topic.as_ref().into()),
         WatchEvent::TopicDeleted(id) => What::TopicDeleted(id_bytes(*id)),
         WatchEvent::LogStartMoved {
@@ -142,6 +249,7 @@ fn what(event: &WatchEvent) -> What {
 fn event(what: What) -> Result<WatchEvent, Malformed> {
     Ok(match what {
         What::Committed(segment) => WatchEvent::Committed(Arc::new(segment.try_into()?)),
+        What::Advanced(advanced) => WatchEvent::Advanced(ends(advanced)?),
         What::TopicChanged(topic) => WatchEvent::TopicChanged(Arc::new(topic.try_into()?)),
         What::TopicDeleted(id) => WatchEvent::TopicDeleted(topic_id(&id)?),
         What::LogStartMoved(moved) => WatchEvent::LogStartMoved {
@@ -154,10 +262,51 @@ fn event(what: What) -> Result<WatchEvent, Malformed> {
     })
 }
 
-fn committed(segment: &CommittedSegment) -> proto::CommittedSegment {
+/// Extents by partition, then offset, to where each partition ends.
+fn advanced(extents: &[&(TopicPartition, Extent)]) -> proto::Advanced {
+    let of_one = extents.chunk_by(|(one, _), (other, _)| one == other);
+    advanced_to(of_one.filter_map(|extents| {
+        let (partition, last) = extents.last()?;
+        Some((*partition, last.end_offset))
+    }))
+}
+
+fn advanced_to(ends: impl Iterator<Item = (TopicPartition, Offset)>) -> proto::Advanced {
+    let mut topics: Vec<proto::AdvancedTopic> = Vec::new();
+    let mut last = None;
+    for (partition, end) in ends {
+        if last != Some(partition.topic) {
+            last = Some(partition.topic);
+            topics.push(proto::AdvancedTopic {
+                topic: id_bytes(partition.topic),
+                ..proto::AdvancedTopic::default()
+            });
+        }
+        if let Some(run) = topics.last_mut() {
+            run.partitions.push(partition.partition);
+            run.end_offsets.push(unsigned(end));
+        }
+    }
+    proto::Advanced { topics }
+}
+
+fn ends(message: proto::Advanced) -> Result<Arc<[(TopicPartition, Offset)]>, Malformed> {
+    let mut ends = Vec::new();
+    for run in message.topics {
+        let topic = topic_id(&run.topic)?;
+        let mut offsets = run.end_offsets.iter();
+        for partition in run.partitions {
+            let end = offset(*need(offsets.next())?)?;
+            ends.push((TopicPartition::new(topic, partition), end));
+        }
+    }
+    Ok(ends.into())
+}
+
+fn committed(segment: SegmentId, extents: &[&(TopicPartition, Extent)]) -> proto::CommittedSegment {
     let mut topics: Vec<proto::CommittedTopic> = Vec::new();
     let mut last = None;
-    for (partition, extent) in &segment.extents {
+    for (partition, extent) in extents {
         if last != Some(partition.topic) {
             last = Some(partition.topic);
             topics.push(proto::CommittedTopic {
@@ -175,7 +324,7 @@ fn committed(segment: &CommittedSegment) -> proto::CommittedSegment {
         }
     }
     proto::CommittedSegment {
-        segment: Some(segment.segment.into()),
+        segment: Some(segment.into()),
         topics,
     }
 }
@@ -211,8 +360,6 @@ impl TryFrom<proto::CommittedSegment> for CommittedSegment {
 
 #[cfg(test)]
 mod tests {
-    use floe_storage::segment::SegmentId;
-
     use super::*;
     use crate::testing::{new_process, partition, topic_id};
 
@@ -312,7 +459,62 @@ mod tests {
                 WatchEvent::ProcessesChanged([process].into()),
             ],
         };
-        let message = proto::WatchBatch::from(&batch);
+        let message = Scope::Everything.batch(&batch);
         assert_eq!(WatchBatch::try_from(message).unwrap(), batch);
+    }
+
+    #[test]
+    fn only_the_followed_are_told_of_in_full() {
+        let segment = SegmentId {
+            write_epoch: 1,
+            incarnation: 2,
+            counter: 3,
+        };
+        let extent = |base_offset| Extent {
+            segment,
+            level: 0,
+            position_bytes: 10,
+            length_bytes: 70,
+            base_offset,
+            end_offset: base_offset + 5,
+            max_timestamp_ms: 9,
+        };
+        let extents = vec![
+            (partition(1, 0), extent(5)),
+            (partition(1, 0), extent(10)),
+            (partition(1, 7), extent(8)),
+            (partition(2, 0), extent(0)),
+        ];
+        let batch = WatchBatch {
+            revision: 7,
+            events: vec![WatchEvent::Committed(Arc::new(CommittedSegment {
+                segment,
+                extents: extents.clone(),
+            }))],
+        };
+        let told = |scope: &Scope| WatchBatch::try_from(scope.batch(&batch)).unwrap().events;
+        let committed = |extents: &[_]| {
+            let extents = extents.to_vec();
+            WatchEvent::Committed(Arc::new(CommittedSegment { segment, extents }))
+        };
+        let mut scope =
+            Scope::new(&request(None, true, &[(partition(1, 7), true)].into())).unwrap();
+        let ends = [(partition(1, 0), 15), (partition(2, 0), 5)];
+        let expected = [committed(&extents[2..3]), WatchEvent::Advanced(ends.into())];
+        assert_eq!(told(&scope), expected);
+
+        let changes = [
+            (partition(1, 0), true),
+            (partition(1, 7), false),
+            (partition(2, 0), true),
+        ];
+        scope.change(&request(None, true, &changes.into())).unwrap();
+        let ends = [(partition(1, 7), 13)];
+        let wanted = [&extents[..2], &extents[3..]].concat();
+        let expected = [committed(&wanted), WatchEvent::Advanced(ends.into())];
+        assert_eq!(told(&scope), expected);
+
+        let everything = Scope::new(&request(None, false, &Changes::new())).unwrap();
+        assert_eq!(told(&everything), batch.events);
     }
 }

@@ -149,7 +149,8 @@ pub(super) fn sort(call: Call) -> Sorted {
         Call::ExtentWithMaxTimestamp(partition, answer) => {
             Sorted::Read(Question::ExtentWithMaxTimestamp(partition, answer))
         }
-        Call::Subscribe(from, answer) => Sorted::Read(Question::Subscribe(from, answer)),
+        // What happens here costs nothing to tell: all of it.
+        Call::Subscribe { from, answer, .. } => Sorted::Read(Question::Subscribe(from, answer)),
     }
 }
 

@@ -7,6 +7,9 @@ use std::time::Duration;
 use super::{missing, program_or_skip};
 use crate::program::Program;
 
+/// What builds images or waits for health checks takes longer than a plain command.
+const COMPOSE_LIMIT: Duration = Duration::from_secs(180);
+
 /// A `docker` program whose daemon answers.
 #[derive(Clone, Debug)]
 pub struct Docker {
@@ -30,6 +33,21 @@ impl Docker {
                 None
             }
         }
+    }
+
+    /// Docker Compose, or `None` after saying that the test is skipped.
+    ///
+    /// # Panics
+    ///
+    /// If it is missing although `FLOE_TEST_REQUIRE` names `compose`.
+    pub fn compose_or_skip(&self) -> Option<Compose> {
+        if self.try_run(&["compose", "version"]).is_ok() {
+            return Some(Compose {
+                path: self.path.clone(),
+                first: Some("compose"),
+            });
+        }
+        program_or_skip("compose", "docker-compose").map(|path| Compose { path, first: None })
     }
 
     /// The first of `images` that the daemon holds, or `None` after saying that the test is skipped.
@@ -77,5 +95,28 @@ impl Docker {
     pub fn run(&self, args: &[&str]) -> String {
         self.try_run(args)
             .unwrap_or_else(|error| panic!("docker {}: {error}", args.join(" ")))
+    }
+}
+
+/// Docker Compose: the plugin, or the program of its own.
+#[derive(Clone, Debug)]
+pub struct Compose {
+    path: PathBuf,
+    first: Option<&'static str>,
+}
+
+impl Compose {
+    /// Runs Compose with `args`. Returns its output without the space around it.
+    ///
+    /// # Errors
+    ///
+    /// What it said instead.
+    pub fn try_run(&self, environment: &[(&str, String)], args: &[&str]) -> Result<String, String> {
+        let mut program = Program::new(&self.path).args(self.first).args(args);
+        for (name, value) in environment {
+            program = program.env(name, value);
+        }
+        let finished = program.limit(COMPOSE_LIMIT).try_run()?;
+        Ok(finished.output.trim().to_owned())
     }
 }

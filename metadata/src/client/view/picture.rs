@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use floe_protocol::types::{LeaderEpoch, Offset, TopicId, TopicPartition};
 
+use super::followed::LastLook;
 use crate::api::{CommittedSegment, Extent, PartitionBounds, Process, Snapshot, Topic, WatchEvent};
 
 /// What the picture knows of the records from some offset on.
@@ -54,6 +55,7 @@ struct PartitionPicture {
         reason = "8 bytes instead of 32 where there is none"
     )]
     extents: Option<Box<VecDeque<Extent>>>,
+    last_look: LastLook,
 }
 
 impl Picture {
@@ -102,6 +104,16 @@ impl Picture {
         self.partition(partition).map(|picture| picture.bounds)
     }
 
+    /// Hands the last look at `partition` to `note`, if there is such a partition.
+    pub(super) fn look(&self, partition: TopicPartition, note: impl FnOnce(&LastLook)) {
+        self.last_look(partition).map(note);
+    }
+
+    /// When somebody last looked at `partition`.
+    pub(super) fn last_look(&self, partition: TopicPartition) -> Option<&LastLook> {
+        self.partition(partition).map(|picture| &picture.last_look)
+    }
+
     pub(super) fn tail(&self, partition: TopicPartition, from: Offset, max_bytes: u64) -> Tail {
         let Some(picture) = self.partition(partition) else {
             return Tail::UnknownPartition;
@@ -139,14 +151,15 @@ impl Picture {
         for (topic, bounds) in snapshot.topics.iter().zip(&snapshot.bounds) {
             let partitions = bounds.iter().map(|bounds| PartitionPicture {
                 bounds: *bounds,
-                extents: None,
+                ..PartitionPicture::default()
             });
-            let picture = TopicPicture {
+            let mut picture = TopicPicture {
                 topic: Arc::clone(topic),
                 partitions: partitions.collect(),
             };
-            if let Some(before) = self.topics.get(&topic.id) {
+            if let Some(before) = self.topics.get_mut(&topic.id) {
                 picture.assert_not_behind(before);
+                picture.take_looks(before);
             }
             self.by_name.insert(Arc::clone(&topic.name), topic.id);
             topics.insert(topic.id, picture);
@@ -162,6 +175,7 @@ impl Picture {
     pub(super) fn apply(&mut self, event: &WatchEvent) -> Vec<TopicPartition> {
         match event {
             WatchEvent::Committed(segment) => self.commit(segment),
+            WatchEvent::Advanced(ends) => self.advance(ends),
             WatchEvent::TopicChanged(topic) => {
                 self.change_topic(topic);
                 Vec::new()
@@ -214,6 +228,15 @@ impl Picture {
         touched
     }
 
+    fn advance(&mut self, ends: &[(TopicPartition, Offset)]) -> Vec<TopicPartition> {
+        for (partition, end) in ends {
+            if let Some(picture) = self.partition_mut(*partition) {
+                picture.advance(*end);
+            }
+        }
+        ends.iter().map(|(partition, _)| *partition).collect()
+    }
+
     fn change_topic(&mut self, topic: &Arc<Topic>) {
         let count = usize::try_from(topic.partition_count).unwrap_or(0);
         let picture = self.topics.entry(topic.id).or_insert_with(|| TopicPicture {
@@ -257,6 +280,13 @@ impl Picture {
 }
 
 impl TopicPicture {
+    /// Goes on following what was followed.
+    fn take_looks(&mut self, before: &mut Self) {
+        for (now, before) in self.partitions.iter_mut().zip(&mut before.partitions) {
+            now.last_look = std::mem::take(&mut before.last_look);
+        }
+    }
+
     fn assert_not_behind(&self, before: &Self) {
         for (now, before) in self.partitions.iter().zip(&before.partitions) {
             assert!(
@@ -272,6 +302,22 @@ impl TopicPicture {
 }
 
 impl PartitionPicture {
+    /// # Panics
+    /// When the high watermark does not rise: an event was lost or came twice.
+    fn advance(&mut self, end: Offset) {
+        assert!(
+            end > self.bounds.high_watermark,
+            "offset {end} does not follow the high watermark {}",
+            self.bounds.high_watermark
+        );
+        if self.bounds.last_stable == self.bounds.high_watermark {
+            self.bounds.last_stable = end;
+        }
+        self.bounds.high_watermark = end;
+        // Where these records are was not told: nothing may be resident before a hole.
+        self.extents = None;
+    }
+
     /// # Panics
     /// When the extent does not follow the high watermark: an event was lost or came twice.
     fn push(&mut self, extent: Extent) {

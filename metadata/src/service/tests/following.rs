@@ -4,8 +4,12 @@
 use std::fmt::Debug;
 
 use super::*;
+use floe_protocol::types::TopicPartition;
+use tokio_util::sync::CancellationToken;
+
 use crate::api::{Snapshot, WatchEvent};
 use crate::client::WatchBatch;
+use crate::client::view::{Tail, View};
 use crate::testing::owner;
 
 /// One of each kind of call, and of each kind of answer; the answers in words.
@@ -178,4 +182,64 @@ async fn a_watch_that_missed_too_much_starts_anew() {
     // A revision that this owner never had.
     let strange = second.client().subscribe(Some(u64::MAX)).await.unwrap();
     assert_eq!(strange.snapshot, Some(after));
+}
+
+/// Whether a look at the beginning of what follows `from` finds its extent in the picture.
+fn is_resident(view: &View, at: TopicPartition, from: i64) -> bool {
+    match view.tail(at, from, 1) {
+        Tail::Extents(extents, _) => extents.first().is_some_and(|it| it.base_offset == from),
+        Tail::Older(bounds) => {
+            assert!(bounds.high_watermark > from, "{bounds:?}");
+            false
+        }
+        Tail::UnknownPartition => panic!("the view does not know {at:?}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_view_is_told_where_others_end_and_of_its_readers_extents() {
+    let world = World::calm();
+    let (first, incarnation) = with_topic(&world, 1).await;
+    let second = world.start(2).await.unwrap();
+    let view = View::start(second.client(), &world.tasks, CancellationToken::new());
+    let here = View::start(first.client(), &world.tasks, CancellationToken::new());
+    view.ready().await;
+    let (one, other) = (partition(1, 0), partition(1, 1));
+    let client = first.client();
+    let mut counter = 0;
+    let mut more = async |count| {
+        let request = commit(incarnation, counter, &[one, other], count);
+        counter += 1;
+        let revision = client.commit(request).await.unwrap().revision;
+        view.wait_revision(revision).await;
+        here.wait_revision(revision).await;
+    };
+    more(5).await;
+    // Nobody has looked: only the end is known. The look is what begins to follow.
+    assert!(!is_resident(&view, one, 0));
+    assert!(is_resident(&here, one, 0));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    more(5).await;
+    assert!(is_resident(&view, one, 5));
+    assert!(!is_resident(&view, one, 0));
+    assert!(!is_resident(&view, other, 5));
+
+    // The owner is told again after the connection broke.
+    world.network.disconnect(&owner(2).address);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    more(5).await;
+    assert!(is_resident(&view, one, 10));
+    assert!(is_resident(&view, other, 10));
+
+    // Who looks no more is told no more; and what is resident never has a hole.
+    for _ in 0..20 {
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        assert_ne!(view.tail(one, 15, 1), Tail::UnknownPartition);
+    }
+    more(5).await;
+    assert!(is_resident(&view, one, 15));
+    assert!(is_resident(&view, one, 10));
+    assert!(!is_resident(&view, other, 10));
+    assert!(!is_resident(&view, other, 15));
+    assert_eq!(view.bounds(other), here.bounds(other));
 }
