@@ -5,6 +5,7 @@ use std::time::Duration;
 
 pub mod batch;
 pub mod codec;
+pub mod commit;
 pub mod segment;
 pub mod state;
 

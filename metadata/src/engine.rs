@@ -57,6 +57,9 @@ pub trait Engine: fmt::Debug + Send + Sync + 'static {
     /// [`EngineError::UnexpectedEpoch`] without effect; after `Unavailable` the epoch may be taken.
     async fn acquire(&self, expected_epoch: u64) -> Result<Arc<dyn Session>, EngineError>;
 
+    /// Whether it lies outside of the cluster's store, so that somebody can set one back without the other.
+    fn is_apart(&self) -> bool;
+
     /// The rows of a half-open range of keys in order, all of one moment, without being the owner or
     /// disturbing it. Nothing when there never was one. What was durable before this call shows.
     ///

@@ -30,10 +30,13 @@ use floe_storage::key::{self, Lineage};
 use floe_storage::store::{Caller, Created, Store, StoreError};
 use futures::TryStreamExt;
 
+use crate::api::Revision;
 use crate::cluster::{Fields, seal};
 
+mod durable;
 mod moved;
 
+pub(crate) use durable::DurableMarks;
 pub use moved::Moved;
 
 /// The format of claims.
@@ -106,6 +109,17 @@ pub enum ClaimError {
         found: u64,
         /// The epoch a claim saw.
         claimed: u64,
+    },
+    /// The engine is older than what has been durable in it.
+    #[error(
+        "the metadata engine was set back: it shows revision {found}, and revision {durable} has been durable; \
+         this is not the newest copy. If it is all that is left, move it: floe meta export, then import"
+    )]
+    RowsBehind {
+        /// The revision it shows.
+        found: Revision,
+        /// The one that was marked.
+        durable: Revision,
     },
     /// The store creates what is there.
     #[error(
@@ -280,6 +294,8 @@ impl Ownership {
 pub struct Claims {
     /// The newest claim, and whether its owner has let go of it. `None` when there never was one.
     pub newest: Option<(Claim, bool)>,
+    /// The revision that the metadata surely had come to, 0 without a mark.
+    pub durable: Revision,
     /// What an owner must understand: the highest feature level that was marked, 1 without a mark.
     pub feature_level: u32,
 }
@@ -289,7 +305,11 @@ pub struct Claims {
 /// # Errors
 /// The store failed, a claim is not what anyone wrote, or the lineage has ended.
 pub async fn claims(store: &Store, lineage: Lineage) -> Result<Claims, ClaimError> {
-    let (last, feature_level) = last(store, lineage).await?;
+    let Names {
+        last,
+        feature_level,
+        durable,
+    } = names(store, lineage).await?;
     let newest = match last {
         None => None,
         Some((Record::Claim(claim), is_released)) => Some((claim, is_released)),
@@ -297,6 +317,7 @@ pub async fn claims(store: &Store, lineage: Lineage) -> Result<Claims, ClaimErro
     };
     Ok(Claims {
         newest,
+        durable,
         feature_level,
     })
 }
@@ -331,7 +352,7 @@ pub async fn mark_feature_level(
 /// # Errors
 /// The store failed, or a record is not what anyone wrote.
 pub async fn moved(store: &Store, lineage: Lineage) -> Result<Option<Moved>, ClaimError> {
-    match last(store, lineage).await?.0 {
+    match names(store, lineage).await?.last {
         Some((Record::Moved(moved), _)) => Ok(Some(moved)),
         Some((Record::Claim(_), _)) | None => Ok(None),
     }
@@ -344,17 +365,22 @@ enum Record {
     Moved(Moved),
 }
 
-/// The record of the newest epoch, and whether that was released; and the feature level that is marked.
-async fn last(
-    store: &Store,
-    lineage: Lineage,
-) -> Result<(Option<(Record, bool)>, u32), ClaimError> {
-    let (mut newest, mut released, mut marked) = (None, None, None);
+/// What the objects of a lineage say.
+struct Names {
+    /// The record of the newest epoch, and whether that was released.
+    last: Option<(Record, bool)>,
+    feature_level: u32,
+    durable: Revision,
+}
+
+async fn names(store: &Store, lineage: Lineage) -> Result<Names, ClaimError> {
+    let (mut newest, mut released, mut level, mut durable) = (None, None, None, None);
     let mut names = store.list(&key::epochs(lineage), Caller::Metadata);
     while let Some(object) = names.try_next().await? {
         newest = newest.max(key::parse_epoch(lineage, &object.location));
         released = released.max(key::parse_epoch_released(lineage, &object.location));
-        marked = marked.max(key::parse_feature_level(lineage, &object.location));
+        level = level.max(key::parse_feature_level(lineage, &object.location));
+        durable = durable.max(key::parse_durable(lineage, &object.location));
     }
     let last = match newest {
         None => None,
@@ -363,7 +389,11 @@ async fn last(
             Some((record, released == Some(epoch)))
         }
     };
-    Ok((last, marked.unwrap_or(1)))
+    Ok(Names {
+        last,
+        feature_level: level.unwrap_or(1),
+        durable: durable.unwrap_or(0),
+    })
 }
 
 async fn read(store: &Store, lineage: Lineage, epoch: u64) -> Result<Record, ClaimError> {

@@ -22,6 +22,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use floe_planted::Bug;
 use floe_storage::clock::Clock;
+use floe_storage::latest;
 use futures::future::{BoxFuture, FutureExt, poll_fn};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use tokio::sync::{broadcast, mpsc};
@@ -97,6 +98,7 @@ pub(crate) struct Sequencer {
     reads: Reads,
     proof: Proof,
     watch: broadcast::Sender<Arc<WatchBatch>>,
+    durable: latest::Writer<Revision>,
     /// The latest batches that were sent, and the revision before them: who missed no more goes on.
     recent: VecDeque<Arc<WatchBatch>>,
     recent_from: Revision,
@@ -161,6 +163,7 @@ impl Sequencer {
             ended,
             proof.now(),
         );
+        let durable = latest::channel(state.revision()).0;
         Self {
             recent: VecDeque::new(),
             recent_from: state.revision(),
@@ -182,7 +185,13 @@ impl Sequencer {
             reads: Reads::default(),
             proof,
             watch: broadcast::Sender::new(WATCH_BATCHES_MAX),
+            durable,
         }
+    }
+
+    /// The newest revision that is durable.
+    pub(crate) fn durable(&self) -> latest::Reader<Revision> {
+        self.durable.reader()
     }
 
     /// Serves `calls` until something ends it. Afterwards drop it: that answers `Unavailable` to all
@@ -368,6 +377,7 @@ impl Sequencer {
             return ControlFlow::Break(End::Lost(error));
         }
         self.completed += 1;
+        self.durable.set(group.events.revision);
         self.rows_bytes -= group.rows_bytes;
         self.proof.raise(group.started);
         for reply in group.replies {

@@ -212,6 +212,19 @@ impl State {
         };
     }
 
+    /// The revision that a row of counters shows.
+    ///
+    /// # Errors
+    /// The row is not what anyone wrote.
+    pub fn revision_in(counters: &[u8]) -> Result<Revision, DamagedState> {
+        Counters::decode(counters)
+            .map(|counters| counters.revision)
+            .map_err(|error| DamagedState::Row {
+                key: RowKey::counters(),
+                error,
+            })
+    }
+
     /// Commands applied so far.
     #[must_use]
     pub const fn revision(&self) -> Revision {

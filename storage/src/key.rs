@@ -5,6 +5,7 @@
 //! epochs/<lineage>/<epoch, 16 hex>                 a claim of ownership, or where the cluster moved; create-only
 //! epochs/<lineage>/<epoch, 16 hex>-released        its owner let go of it, create-only
 //! epochs/<lineage>/level-<feature level, 8 hex>     processes must understand this level, create-only
+//! epochs/<lineage>/durable-<revision, 16 hex>       the metadata had come to this revision, create-only
 //! meta/<lineage>/…                                 the embedded engine's own names
 //! segments/<level>/<2 hex>/<lineage>-<segment id>  2 hex: low byte of the CRC32C of the id
 //! ```
@@ -99,6 +100,20 @@ const LEVEL: &str = "level-";
 pub fn parse_feature_level(lineage: Lineage, path: &Path) -> Option<u32> {
     let digits = epoch_name(lineage, path)?.strip_prefix(LEVEL)?;
     u32::try_from(parse_hex(digits, 8)?).ok()
+}
+
+/// The mark that the metadata of a lineage had come to `revision`.
+#[must_use]
+pub fn durable(lineage: Lineage, revision: u64) -> Path {
+    Path::from(format!("epochs/{lineage}/{DURABLE}{revision:016x}"))
+}
+
+const DURABLE: &str = "durable-";
+
+/// The revision that `path` marks as durable; `None` when it is no such mark of `lineage`.
+#[must_use]
+pub fn parse_durable(lineage: Lineage, path: &Path) -> Option<u64> {
+    parse_hex(epoch_name(lineage, path)?.strip_prefix(DURABLE)?, 16)
 }
 
 fn epoch_name(lineage: Lineage, path: &Path) -> Option<&str> {
@@ -253,6 +268,11 @@ mod tests {
             prop_assert_eq!(parse_feature_level(lineage, &level), Some(incarnation));
             prop_assert_eq!(parse_epoch(lineage, &level), None);
             prop_assert_eq!(parse_feature_level(lineage, &released), None);
+            let mark = durable(lineage, number);
+            prop_assert_eq!(parse_durable(lineage, &mark), Some(number));
+            prop_assert_eq!(parse_epoch(lineage, &mark), None);
+            prop_assert_eq!(parse_feature_level(lineage, &mark), None);
+            prop_assert_eq!(parse_durable(lineage, &level), None);
             prop_assert_eq!(Lineage::parse(&lineage.to_string()), Some(lineage));
         }
 

@@ -10,6 +10,7 @@ mod encryption;
 mod failures;
 mod fixture;
 mod refusals;
+mod restored;
 
 use fixture::Database;
 

@@ -10,21 +10,22 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use floe_benches::json;
-use floe_benches::micro::{Measurement, batch, codec, segment, state};
+use floe_benches::micro::{Measurement, batch, codec, commit, segment, state};
 
 type Module = (&'static str, fn() -> Vec<Measurement>);
 
-const MODULES: [Module; 4] = [
+const MODULES: [Module; 5] = [
     ("codec", codec::run),
     ("batch", batch::run),
     ("segment", segment::run),
     ("state", state::run),
+    ("commit", commit::run),
 ];
 
 #[derive(Parser)]
 #[command(about = "Runs the micro benchmarks, each on one core")]
 struct CommandLine {
-    /// Only these: codec, batch, segment, state
+    /// Only these: codec, batch, segment, state, commit
     modules: Vec<String>,
     /// Also write the results to this file
     #[arg(long)]

@@ -68,7 +68,7 @@ pub fn run() -> Vec<Measurement> {
 
 /// What is committed over and over.
 #[derive(Clone, Copy)]
-struct Load {
+pub(super) struct Load {
     first_topic: u32,
     topics: u32,
     partitions_per_topic: u32,
@@ -78,7 +78,7 @@ struct Load {
 }
 
 impl Load {
-    const fn wide(topics: u32, producers: u32) -> Self {
+    pub(super) const fn wide(topics: u32, producers: u32) -> Self {
         Self {
             first_topic: 0,
             topics,
@@ -88,7 +88,7 @@ impl Load {
         }
     }
 
-    const fn small(partitions: u32) -> Self {
+    pub(super) const fn small(partitions: u32) -> Self {
         Self {
             first_topic: 0,
             topics: 1,
@@ -106,9 +106,7 @@ impl Load {
     fn state(&self, config: StateConfig) -> (State, WriteSet) {
         let mut state = State::new(config);
         let mut writes = WriteSet::new();
-        let partitions = PartitionIndex::try_from(self.partitions_per_topic);
-        let partitions = partitions.unwrap_or(PartitionIndex::MAX);
-        let topics = (0..self.topics).map(|number| new_topic(number, partitions));
+        let topics = self.new_topics().map(Command::CreateTopic);
         for command in [Command::Register(process()), Command::AllocateProducerIds]
             .into_iter()
             .chain(topics)
@@ -120,8 +118,18 @@ impl Load {
         (state, writes)
     }
 
-    /// The commit of that number, counted from 0.
+    pub(super) fn new_topics(&self) -> impl Iterator<Item = NewTopic> + use<> {
+        let partitions = PartitionIndex::try_from(self.partitions_per_topic);
+        let partitions = partitions.unwrap_or(PartitionIndex::MAX);
+        (0..self.topics).map(move |number| new_topic(number, partitions))
+    }
+
     fn commit(&self, number: u32) -> Command {
+        Command::Commit(self.request(number))
+    }
+
+    /// The commit of that number, counted from 0.
+    pub(super) fn request(&self, number: u32) -> CommitRequest {
         let mut position_bytes = 32;
         let mut extents = Vec::new();
         for topic in self.first_topic..self.first_topic + self.topics {
@@ -138,7 +146,7 @@ impl Load {
                 position_bytes += u64::from(batch.length_bytes);
             }
         }
-        Command::Commit(CommitRequest {
+        CommitRequest {
             segment: SegmentId {
                 write_epoch: 1,
                 incarnation: 1,
@@ -146,7 +154,7 @@ impl Load {
             },
             size_bytes: position_bytes,
             index: Arc::new(Index { extents }),
-        })
+        }
     }
 
     fn batch(&self, commit: u32, partition: u32) -> IndexBatch {
@@ -181,14 +189,14 @@ fn topic_id(number: u32) -> TopicId {
     TopicId::from_bytes(random.to_be_bytes())
 }
 
-fn new_topic(number: u32, partition_count: PartitionIndex) -> Command {
-    Command::CreateTopic(NewTopic {
+fn new_topic(number: u32, partition_count: PartitionIndex) -> NewTopic {
+    NewTopic {
         id: topic_id(number),
         name: format!("topic-{number}"),
         partition_count,
         replication_factor: 3,
         configs: BTreeMap::new(),
-    })
+    }
 }
 
 /// Tells the state that there are no rows of what it asks for.

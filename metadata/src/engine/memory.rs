@@ -135,6 +135,10 @@ impl Engine for MemoryEngine {
         Ok(self.lock().epoch)
     }
 
+    fn is_apart(&self) -> bool {
+        true
+    }
+
     async fn acquire(&self, expected_epoch: u64) -> Result<Arc<dyn Session>, EngineError> {
         self.delay().await;
         let fails = {

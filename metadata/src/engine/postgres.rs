@@ -136,6 +136,10 @@ impl Engine for PostgresEngine {
         Ok(epoch)
     }
 
+    fn is_apart(&self) -> bool {
+        true
+    }
+
     async fn acquire(&self, expected_epoch: u64) -> Result<Arc<dyn Session>, EngineError> {
         let link = self.link().await?;
         let Some(epoch) = schema::acquire(&link, self.server.lineage, expected_epoch).await? else {

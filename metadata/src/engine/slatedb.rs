@@ -179,6 +179,10 @@ impl Engine for SlateEngine {
         Ok(manifest.map_or(0, |manifest| manifest.writer_epoch()))
     }
 
+    fn is_apart(&self) -> bool {
+        false
+    }
+
     async fn acquire(&self, expected_epoch: u64) -> Result<Arc<dyn Session>, EngineError> {
         let clock = Arc::new(SessionClock::new(self.clock.clone()));
         let db = Arc::new(self.open(expected_epoch, &clock).await?);

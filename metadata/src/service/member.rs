@@ -18,7 +18,7 @@ use super::owner::{Owned, release};
 use super::seeker::Seeker;
 use crate::client::{Call, ClientsEnd, Owner};
 use crate::engine::{EngineError, Session};
-use crate::ownership::Ownership;
+use crate::ownership::{DurableMarks, Ownership};
 use crate::rpc::{Carrier, Connection};
 use crate::sequencer::proof::Proof;
 use crate::sequencer::{End, Sequencer};
@@ -96,6 +96,7 @@ impl Member {
             session,
             state,
             proven,
+            marked,
             ended,
         } = owned;
         self.term += 1;
@@ -108,11 +109,19 @@ impl Member {
             term: self.term,
             is_here: true,
         });
-        let end = sequencer.run(&mut self.clients.calls, &self.stop).await;
+        let mut marks = marked.map(|marked| {
+            let (store, lineage) = (self.seeker.config.store.clone(), self.seeker.lineage);
+            DurableMarks::new(store, lineage, sequencer.durable(), marked)
+        });
+        let end = tokio::select! {
+            biased;
+            end = sequencer.run(&mut self.clients.calls, &self.stop) => end,
+            never = keep(&mut marks) => match never {},
+        };
         self.term_over();
         drop(sequencer);
         self.drop_waiting();
-        self.ended(end, &ownership, &session).await
+        self.ended(end, &ownership, &session, &mut marks).await
     }
 
     async fn ended(
@@ -120,9 +129,17 @@ impl Member {
         end: End,
         ownership: &Ownership,
         session: &Arc<dyn Session>,
+        marks: &mut Option<DurableMarks>,
     ) -> Option<StopReason> {
         match end {
-            End::Drained => Some(release(ownership, session).await),
+            End::Drained => {
+                if let Some(marks) = marks
+                    && let Err(error) = marks.mark().await
+                {
+                    tracing::warn!(%error, "how far the metadata has come is not marked");
+                }
+                Some(release(ownership, session).await)
+            }
             End::Damaged(error) => Some(StopReason::Damaged(error.into())),
             End::Lost(error @ EngineError::Damaged(_)) => Some(StopReason::Damaged(error.into())),
             End::Lost(error) => {
@@ -153,6 +170,14 @@ impl Member {
 
     fn drop_waiting(&mut self) {
         while self.clients.calls.try_recv().is_ok() {}
+    }
+}
+
+/// Keeps marks where there are any.
+async fn keep(marks: &mut Option<DurableMarks>) -> std::convert::Infallible {
+    match marks {
+        Some(marks) => marks.keep().await,
+        None => std::future::pending().await,
     }
 }
 

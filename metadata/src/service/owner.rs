@@ -8,8 +8,9 @@ use futures::TryStreamExt;
 use futures::stream::{self, StreamExt};
 
 use super::{RELEASE_TIMEOUT, StartError, StopReason};
+use crate::api::Revision;
 use crate::engine::{Engine, EngineError, Session};
-use crate::ownership::{Ownership, Predecessor};
+use crate::ownership::{ClaimError, Ownership, Predecessor};
 use crate::sequencer::proof::SUCCESSOR_WAITS;
 use crate::state::{RowKey, State, StateConfig};
 use crate::steady_clock::SteadyClock;
@@ -24,6 +25,8 @@ pub(super) struct Owned {
     pub(super) state: State,
     /// When the engine was surely ours, on the steady clock.
     pub(super) proven: Duration,
+    /// The highest mark of what is durable; `None` where none are kept.
+    pub(super) marked: Option<Revision>,
     /// The owner before us, if it surely serves nobody any more.
     pub(super) ended: Option<[u8; 16]>,
 }
@@ -37,6 +40,7 @@ impl Owned {
         config: StateConfig,
         steady: &SteadyClock,
         epoch: u64,
+        marked: Revision,
         (predecessor, ended): (Predecessor, Option<[u8; 16]>),
     ) -> Result<Self, StartError> {
         let Fenced {
@@ -53,9 +57,27 @@ impl Owned {
             session,
             state,
             proven,
+            marked: engine.is_apart().then_some(marked),
             ended,
         })
     }
+}
+
+/// Makes sure that an engine outside of the store has come as far as the mark `durable` says. To be called
+/// before it is acquired: a wrong copy is to be left as it is.
+pub(super) async fn check_rows(engine: &dyn Engine, durable: Revision) -> Result<(), StartError> {
+    if durable == 0 || !engine.is_apart() {
+        return Ok(());
+    }
+    let mut rows = engine.look(RowKey::only_counters());
+    let found = match rows.try_next().await? {
+        Some((_, counters)) => State::revision_in(&counters)?,
+        None => 0,
+    };
+    if found < durable {
+        return Err(ClaimError::RowsBehind { found, durable }.into());
+    }
+    Ok(())
 }
 
 /// An acquired engine.

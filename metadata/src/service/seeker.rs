@@ -9,8 +9,9 @@ use rand::{Rng, SeedableRng};
 use tokio::time::Instant;
 
 use super::member::Standing;
-use super::owner::Owned;
+use super::owner::{Owned, check_rows};
 use super::{ServiceConfig, StartError, StopReason};
+use crate::api::Revision;
 use crate::engine::{Engine, EngineError};
 use crate::ownership::{self, Claim, ClaimError, Exclusion, FolderLock, Ownership, Predecessor};
 use crate::rpc::{Connection, Knock, Secret};
@@ -29,7 +30,7 @@ type Before = (Predecessor, Option<[u8; 16]>);
 /// Looks for the owner on behalf of one process.
 pub(super) struct Seeker {
     pub(super) config: ServiceConfig,
-    lineage: Lineage,
+    pub(super) lineage: Lineage,
     secret: Secret,
     engine: Arc<dyn Engine>,
     rng: SmallRng,
@@ -179,14 +180,16 @@ impl Seeker {
             return Ok(Look::Nobody);
         }
         let newest = newest.as_ref().map(|(claim, _)| claim);
-        self.claim(newest, level, epoch, before).await
+        check_rows(self.engine.as_ref(), claims.durable).await?;
+        self.claim(newest, level, (epoch, claims.durable), before)
+            .await
     }
 
     async fn claim(
         &mut self,
         newest: Option<&Claim>,
         marked_level: u32,
-        mut epoch: u64,
+        (mut epoch, durable): (u64, Revision),
         before: Before,
     ) -> Result<Look, StartError> {
         let ServiceConfig { store, owner, .. } = &self.config;
@@ -204,7 +207,16 @@ impl Seeker {
             self.is_store_checked = true;
         }
         let (state, steady) = (self.config.state.clone(), &self.config.steady);
-        let owned = Owned::acquire(ownership, &self.engine, state, steady, epoch, before).await?;
+        let owned = Owned::acquire(
+            ownership,
+            &self.engine,
+            state,
+            steady,
+            epoch,
+            durable,
+            before,
+        )
+        .await?;
         let level = owned.state.feature_level();
         if level > marked_level {
             ownership::mark_feature_level(store, self.lineage, level).await?;

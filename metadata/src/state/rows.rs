@@ -104,6 +104,12 @@ impl RowKey {
         self.0
     }
 
+    /// The range that holds the counters' row alone.
+    #[must_use]
+    pub fn only_counters() -> Range<Bytes> {
+        Bytes::from_static(&[COUNTERS])..Bytes::from_static(&[COUNTERS, 0])
+    }
+
     pub(super) const fn counters() -> Self {
         Self(Bytes::from_static(&[COUNTERS]))
     }

@@ -2,11 +2,17 @@
 
 use std::cell::Cell;
 
+use bytes::Bytes;
+use floe_storage::key::{self, Lineage};
+use floe_storage::store::Caller;
 use floe_storage::store::fault::{FaultPlan, FaultStore};
+use futures::TryStreamExt;
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
 
 use super::*;
+use crate::engine::Engine;
+use crate::ownership::ClaimError;
 use crate::testing::{calm, owner, store_over};
 
 /// A successor whose first claims come to nothing still waits until the owner before it can no longer
@@ -92,4 +98,59 @@ async fn owners_may_change_while_a_slow_store_lists_them() {
         let asked = until_answered(&client, |client| async move { client.bounds(vec![]).await });
         assert_eq!(asked.await, []);
     }
+}
+
+async fn marks(world: &World) -> Vec<u64> {
+    let lineage = Lineage([1; 16]);
+    let names = world.store.list(&key::epochs(lineage), Caller::Metadata);
+    let names: Vec<_> = names.try_collect().await.unwrap();
+    let marks = names
+        .iter()
+        .filter_map(|it| key::parse_durable(lineage, &it.location));
+    marks.collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn rows_that_were_set_back_are_refused() {
+    let world = World::calm();
+    let (first, incarnation) = with_topic(&world, 1).await;
+    assert!(marks(&world).await.is_empty());
+    let mut before = Vec::new();
+    for counter in 0..3 {
+        let request = commit(incarnation, counter, &[partition(1, 0)], 1);
+        let revision = first.client().commit(request).await.unwrap().revision;
+        tokio::time::sleep(Duration::from_secs(11)).await;
+        // What is older than the newest mark is deleted.
+        let now = marks(&world).await;
+        assert!(matches!(now[..], [it] if it >= revision), "{now:?}");
+        before = now;
+    }
+    // Idle: nothing is written.
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(marks(&world).await, before);
+    let request = commit(incarnation, 3, &[partition(1, 0)], 1);
+    let last = first.client().commit(request).await.unwrap().revision;
+    first.release().await;
+    assert_eq!(marks(&world).await, [last]);
+
+    // The same rows are good; rows that lack what was marked are not, and are not touched.
+    let second = world.start(2).await.unwrap();
+    second.release().await;
+    let epoch = world.engine.epoch().await.unwrap();
+    let mark = key::durable(Lineage([1; 16]), last + 1);
+    let text = vec![Bytes::from_static(b"any")];
+    world
+        .store
+        .put_create(&mark, text, Caller::Metadata)
+        .await
+        .unwrap();
+    for _ in 0..2 {
+        let refused = world.start(3).await.unwrap_err();
+        assert!(
+            matches!(&refused, StartError::Claim(ClaimError::RowsBehind { found, durable })
+                if (*found, *durable) == (last, last + 1)),
+            "{refused}"
+        );
+    }
+    assert_eq!(world.engine.epoch().await.unwrap(), epoch);
 }
