@@ -80,12 +80,11 @@ fn live_through_everything(stack: &Stack) {
     let mut accounts = format!("librdkafka {sent} records");
     for application in applications {
         let name = application.name();
-        let account = application.finish();
-        let longest = account.stalls.first();
+        let longest = application.stalls().into_iter().max();
+        let records = application.finish();
         write!(
             accounts,
-            "; {name} {} records, longest stall {longest:?}",
-            account.records
+            "; {name} {records} records, longest stall {longest:?}"
         )
         .unwrap();
     }

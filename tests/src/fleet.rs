@@ -103,14 +103,29 @@ impl Fleet {
         self.at_port(client::leader_port(&self.bootstrap(), topic))
     }
 
-    /// The broker that clients of this machine with another `client.id` are sent to.
+    /// The broker that is being written to.
     ///
     /// # Panics
     ///
-    /// If no broker answers, or with another than those of the fleet.
-    pub fn leader_of(&self, client_id: &str, topic: &str) -> usize {
-        let consumer = client::consumer_with(&self.bootstrap(), &[("client.id", client_id)]);
-        self.at_port(client::leader_port_of(&consumer, topic))
+    /// If none is for long.
+    pub fn written_to(&self) -> usize {
+        let records = || {
+            let of = |broker: &Sandbox| figure(broker, "floe_produce_records_total");
+            self.brokers.iter().map(of).collect::<Vec<_>>()
+        };
+        let mut before = records();
+        wait::until("a broker that is written to", MEET_LIMIT, || {
+            let now = records();
+            let more = now
+                .iter()
+                .zip(&before)
+                .map(|(now, before)| now.as_ref()?.checked_sub((*before)?));
+            let busiest = more.enumerate().max_by_key(|(_, more)| *more);
+            before = now;
+            busiest
+                .filter(|(_, more)| more.is_some_and(|more| more > 0))
+                .map(|(which, _)| which)
+        })
     }
 
     fn at_port(&self, port: u16) -> usize {

@@ -23,15 +23,6 @@ pub struct Steady {
     folder: TempDir,
 }
 
-/// What an application says at its end.
-#[derive(Debug)]
-pub struct Account {
-    /// Records acknowledged, and read back once each, in order, where they were said to be.
-    pub records: usize,
-    /// Times longer than 100 ms without an acknowledgement, longest first.
-    pub stalls: Vec<Duration>,
-}
-
 impl Steady {
     /// Java's producer and consumer 4.2. `None` after saying what is missing.
     pub fn java(bootstrap: &str, topic: &str, partitions: i32) -> Option<Steady> {
@@ -96,25 +87,27 @@ impl Steady {
         });
     }
 
-    /// Ends it and lets it check what it wrote.
+    /// Times longer than 100 ms without an acknowledgement, in the order they ended.
+    pub fn stalls(&self) -> Vec<Duration> {
+        let lines = self.process.lines();
+        let stalls = lines.iter().filter_map(|line| after(line, "stall "));
+        stalls.map(Duration::from_millis).collect()
+    }
+
+    /// Ends it and lets it check what it wrote. Returns how many records were acknowledged, and read back
+    /// once each, in order, where they were said to be.
     ///
     /// # Panics
     ///
     /// If an error reached it, or a record is lost, doubled or out of order.
-    pub fn finish(mut self) -> Account {
+    pub fn finish(mut self) -> usize {
         std::fs::write(self.folder.path().join("stop"), "").expect("its folder can be written");
         let status = self.process.wait(END_LIMIT);
         let text = self.process.text();
         assert!(status.success(), "{}: {status}\n{text}", self.name);
         let lines = self.process.lines();
         let records = lines.iter().find_map(|line| after(line, "OK "));
-        let stalls = lines.iter().filter_map(|line| after(line, "stall "));
-        let mut stalls: Vec<_> = stalls.map(|ms: u64| Duration::from_millis(ms)).collect();
-        stalls.sort_unstable_by(|one, other| other.cmp(one));
-        Account {
-            records: records.unwrap_or_else(|| panic!("{}: {text}", self.name)),
-            stalls,
-        }
+        records.unwrap_or_else(|| panic!("{}: {text}", self.name))
     }
 }
 
