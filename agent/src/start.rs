@@ -144,6 +144,17 @@ impl Tokens {
     }
 }
 
+/// Says so if clients are told a name that nobody seems to know. They may know more than this machine does.
+async fn check_name(told: Endpoint) {
+    let found = tokio::net::lookup_host((told.host.as_str(), told.port)).await;
+    if let Err(error) = found {
+        tracing::warn!(
+            "clients are told to connect to '{told}', a name that this machine cannot resolve ({error}): check \
+             --advertise"
+        );
+    }
+}
+
 /// Starts a broker and returns once it serves clients.
 ///
 /// # Errors
@@ -176,6 +187,11 @@ pub async fn start(config: Config) -> Result<RunningAgent, StartError> {
         presence,
         metadata,
     } = open::open(&config, &listeners, incoming, identity, &lifetime).await?;
+    for listener in &config.listeners {
+        if let Some(told) = listener.advertise.clone() {
+            tasks.spawn(check_name(told));
+        }
+    }
     let serving = TaskTracker::new();
     let addresses = listeners.iter().map(address).collect();
     if let Some(broker) = &broker {

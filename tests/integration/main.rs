@@ -25,6 +25,7 @@ macro_rules! on_each_store {
 
 mod admin;
 mod bad_frames;
+mod clock;
 mod cluster;
 mod consume;
 mod disk;
@@ -33,6 +34,7 @@ mod engine;
 mod kill;
 mod meta;
 mod metadata;
+mod network;
 mod outage;
 mod peers;
 mod produce;

@@ -32,6 +32,10 @@ use crate::client::{Answer, Call, ClientsEnd, Owner, Subscription, WatchStream};
 
 /// How long an owner may take to accept a connection and say who it is.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// Tries within that time: a process that is dying breaks a connection which it has just accepted, and refuses
+/// the next one.
+const KNOCKS_MAX: u32 = 4;
+const KNOCK_AGAIN_AFTER: Duration = Duration::from_millis(25);
 /// Calls under way; more wait in line.
 const CALLS_MAX: usize = 512;
 /// Commits on their way into the connection.
@@ -73,19 +77,25 @@ impl Connection {
         own: [u8; 16],
         secret: Secret,
     ) -> Knock {
-        match timeout(PATIENCE, Self::open(dial, address, nonce, own, secret)).await {
-            Ok(Ok(knock)) => knock,
-            Ok(Err(reason)) => {
-                tracing::debug!(address, %reason, "the owner of the metadata does not answer");
-                match reason {
-                    OpenError::Dial(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                        Knock::Refused
+        let knocks = async {
+            for _ in 0..KNOCKS_MAX {
+                match Self::open(dial, address, nonce, own, secret).await {
+                    Ok(knock) => return knock,
+                    Err(OpenError::Dial(error))
+                        if error.kind() == io::ErrorKind::ConnectionRefused =>
+                    {
+                        return Knock::Refused;
                     }
-                    _ => Knock::Silent,
+                    Err(reason) => {
+                        tracing::debug!(address, %reason, "the owner of the metadata does not answer");
+                        tokio::time::sleep(KNOCK_AGAIN_AFTER).await;
+                    }
                 }
             }
-            Err(_) => Knock::Silent,
-        }
+            Knock::Silent
+        };
+        let knock = timeout(PATIENCE, knocks).await;
+        knock.unwrap_or(Knock::Silent)
     }
 
     async fn open(

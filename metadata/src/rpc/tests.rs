@@ -1,7 +1,11 @@
 //! Strangers at the door: a wrong secret, messages that make no sense, bytes that are no messages.
 
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use floe_protocol::types::TopicId;
 use futures::stream;
@@ -12,6 +16,7 @@ use tokio::time::timeout;
 use tonic::{Code, Request, Status};
 
 use super::channel::{Calls, channel};
+use super::network::{Dial, Link};
 use super::proto::metadata_client::MetadataClient;
 use super::{Connection, Knock, Secret, proto, watch};
 use crate::service::Service;
@@ -187,4 +192,25 @@ async fn bytes_that_are_no_message_harm_nobody() {
     let mut calls = stranger(&world, service.cluster().secret).await;
     let hello = calls.hello(proto::HelloRequest {}).await.unwrap();
     assert!(hello.into_inner().is_owner);
+}
+
+/// A process in its death: it breaks the connections that it has accepted, then nobody listens.
+#[derive(Debug, Default)]
+struct Dying(AtomicU32);
+
+#[async_trait]
+impl Dial for Dying {
+    async fn dial(&self, _address: &str) -> io::Result<Link> {
+        match self.0.fetch_add(1, Ordering::Relaxed) {
+            0 | 1 => Ok(Link::new(tokio::io::duplex(1024).0)),
+            _ => Err(io::ErrorKind::ConnectionRefused.into()),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_process_that_dies_at_the_door_is_gone() {
+    let dial: Arc<dyn Dial> = Arc::new(Dying::default());
+    let knock = Connection::knock(&dial, "here", [1; 16], [2; 16], Secret([3; 16])).await;
+    assert!(matches!(knock, Knock::Refused), "{knock:?}");
 }
