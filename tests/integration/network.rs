@@ -58,7 +58,11 @@ fn idle_connections_are_ended_by_a_balancer() {
 fn a_name_that_nobody_can_resolve_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let mut broker = Program::new(BINARY)
-        .args(["start", "--store", &folder.path().display().to_string()])
+        .args([
+            "start",
+            "--store",
+            &format!("file:{}", folder.path().display()),
+        ])
         .args(["--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"])
         .args(["--advertise", "no-such-host.invalid:9092"])
         .spawn();
