@@ -53,12 +53,10 @@ struct CommandLine {
 fn main() {
     let given = CommandLine::parse();
     let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("a folder: {error}"));
-    measure(
-        "folder",
-        &given,
-        &floe_on_folder(&given.floe, folder.path()),
-    );
-    drop(folder);
+    let mut broker = floe_on_folder(&given.floe, folder.path()).start();
+    fill(&broker, &given);
+    rounds("folder", &given, &mut broker);
+    drop((broker, folder));
 
     let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("a folder: {error}"));
     let minio = Minio::start(folder.path());
