@@ -309,13 +309,20 @@ impl Group {
     fn common_protocols(&self) -> BTreeSet<&str> {
         let mut members = self.members.values();
         let names = |member: &'_ Member| -> BTreeSet<String> {
-            member.protocols.iter().map(|(name, _)| name.clone()).collect()
+            member
+                .protocols
+                .iter()
+                .map(|(name, _)| name.clone())
+                .collect()
         };
         let Some(first) = members.next() else {
             return BTreeSet::new();
         };
-        let mut common: BTreeSet<&str> =
-            first.protocols.iter().map(|(name, _)| name.as_str()).collect();
+        let mut common: BTreeSet<&str> = first
+            .protocols
+            .iter()
+            .map(|(name, _)| name.as_str())
+            .collect();
         for member in members {
             let known = names(member);
             common.retain(|name| known.contains(*name));

@@ -24,7 +24,10 @@ impl Group {
         effects: &mut Vec<Effect>,
     ) {
         if let Err((error, member_id)) = self.try_join(now, token, request, effects) {
-            effects.push(Effect::Joined(token, JoinAnswer::refused(error, &member_id)));
+            effects.push(Effect::Joined(
+                token,
+                JoinAnswer::refused(error, &member_id),
+            ));
         }
     }
 
@@ -43,7 +46,10 @@ impl Group {
         if !self.is_consistent(&request) {
             return Err(refused(ErrorCode::InconsistentGroupProtocol));
         }
-        let known_static = request.instance.as_ref().and_then(|id| self.statics.get(id));
+        let known_static = request
+            .instance
+            .as_ref()
+            .and_then(|id| self.statics.get(id));
         if request.member_id.is_empty() {
             if let Some(old_id) = known_static.cloned() {
                 self.replace(now, token, &old_id, request, effects);
@@ -162,7 +168,10 @@ impl Group {
         };
         if !starts_over {
             self.heard(now, &request.member_id);
-            effects.push(Effect::Joined(token, self.joined(&request.member_id, false)));
+            effects.push(Effect::Joined(
+                token,
+                self.joined(&request.member_id, false),
+            ));
             return;
         }
         member.session_timeout = request.session_timeout;
@@ -345,7 +354,9 @@ impl Group {
         let metadata = |member: &Member| {
             let mut protocols = member.protocols.iter();
             let chosen = protocols.find(|(name, _)| Some(name) == self.protocol.as_ref());
-            chosen.map(|(_, metadata)| metadata.clone()).unwrap_or_default()
+            chosen
+                .map(|(_, metadata)| metadata.clone())
+                .unwrap_or_default()
         };
         let members = self.members.iter().map(|(member_id, member)| Joined {
             member_id: member_id.clone(),
@@ -365,7 +376,9 @@ impl Group {
                 *votes.entry(vote).or_default() += 1;
             }
         }
-        let chosen = votes.into_iter().max_by_key(|(name, votes)| (*votes, Reverse(*name)));
+        let chosen = votes
+            .into_iter()
+            .max_by_key(|(name, votes)| (*votes, Reverse(*name)));
         chosen.map(|(name, _)| name.to_owned())
     }
 

@@ -31,7 +31,8 @@ impl Group {
     ) -> Result<(), ErrorCode> {
         let member_id = request.member_id;
         self.check_member(&member_id, request.instance.as_deref(), request.generation)?;
-        let differs = |told: &Option<String>, known: &Option<String>| told.is_some() && told != known;
+        let differs =
+            |told: &Option<String>, known: &Option<String>| told.is_some() && told != known;
         if differs(&request.protocol_type, &self.protocol_type)
             || differs(&request.protocol, &self.protocol)
         {
@@ -94,7 +95,9 @@ impl Group {
             error: ErrorCode::None,
             protocol_type: self.protocol_type.clone(),
             protocol: self.protocol.clone(),
-            assignment: member.map(|member| member.assignment.clone()).unwrap_or_default(),
+            assignment: member
+                .map(|member| member.assignment.clone())
+                .unwrap_or_default(),
         }
     }
 }

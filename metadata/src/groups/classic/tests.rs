@@ -1,5 +1,7 @@
 //! Scripts of members, by the rules of the reference for classic groups.
 
+use proptest::prelude::*;
+
 use super::*;
 
 const SESSION: Duration = Duration::from_secs(45);
@@ -151,7 +153,11 @@ fn the_first_generation_waits_for_more_members() {
         assert_eq!(answer.protocol.as_deref(), Some("range"));
         assert_eq!(answer.leader, "a");
         let told = if answer.member_id == "a" { 2 } else { 0 };
-        assert_eq!(answer.members.len(), told, "only the leader is told the members");
+        assert_eq!(
+            answer.members.len(),
+            told,
+            "only the leader is told the members"
+        );
     }
     assert_eq!(scene.group.phase(), Phase::CompletingRebalance);
 }
@@ -179,14 +185,25 @@ fn a_new_member_makes_the_others_join_again() {
     assert_eq!(scene.join_anew(at(10), "c"), []);
     let again = Err(ErrorCode::RebalanceInProgress);
     assert_eq!(scene.heartbeat(at(11), "a", 1), again);
-    assert_eq!(scene.group.may_commit(at(11), "a", None, 1), Ok(()), "of the generation that ends");
+    assert_eq!(
+        scene.group.may_commit(at(11), "a", None, 1),
+        Ok(()),
+        "of the generation that ends"
+    );
     assert_eq!(scene.join(at(12), request("a")), []);
     let joined = joins(&scene.join(at(12), request("b")));
     assert_eq!(joined.len(), 3);
-    assert!(joined.iter().all(|answer| answer.generation == 2 && answer.leader == "a"));
+    assert!(
+        joined
+            .iter()
+            .all(|answer| answer.generation == 2 && answer.leader == "a")
+    );
     assert_eq!(scene.group.may_commit(at(12), "a", None, 2), again);
     assert_eq!(scene.heartbeat(at(12), "c", 2), Ok(()));
-    assert_eq!(scene.heartbeat(at(12), "c", 1), Err(ErrorCode::IllegalGeneration));
+    assert_eq!(
+        scene.heartbeat(at(12), "c", 1),
+        Err(ErrorCode::IllegalGeneration)
+    );
 }
 
 #[test]
@@ -196,11 +213,17 @@ fn who_does_not_join_in_time_is_out() {
     assert_eq!(scene.join(at(11), request("a")), []);
     // It is alive, but does not join.
     for second in (20..310).step_by(30) {
-        assert_eq!(scene.heartbeat(at(second), "b", 1), Err(ErrorCode::RebalanceInProgress));
+        assert_eq!(
+            scene.heartbeat(at(second), "b", 1),
+            Err(ErrorCode::RebalanceInProgress)
+        );
     }
     let joined = joins(&scene.tick(at(310)));
     assert_eq!(joined.len(), 2);
-    assert_eq!(scene.heartbeat(at(310), "b", 1), Err(ErrorCode::UnknownMemberId));
+    assert_eq!(
+        scene.heartbeat(at(310), "b", 1),
+        Err(ErrorCode::UnknownMemberId)
+    );
 }
 
 #[test]
@@ -236,14 +259,27 @@ fn leaving_is_at_once_and_the_last_one_empties_the_group() {
     let mut scene = Scene::stable(&["a", "b"]);
     let mut effects = Vec::new();
     assert_eq!(scene.group.leave(at(5), "a", None, &mut effects), Ok(()));
-    assert_eq!(scene.group.leave(at(5), "a", None, &mut effects), Err(ErrorCode::UnknownMemberId));
+    assert_eq!(
+        scene.group.leave(at(5), "a", None, &mut effects),
+        Err(ErrorCode::UnknownMemberId)
+    );
     assert_eq!(effects, []);
-    assert_eq!(scene.heartbeat(at(6), "b", 1), Err(ErrorCode::RebalanceInProgress));
+    assert_eq!(
+        scene.heartbeat(at(6), "b", 1),
+        Err(ErrorCode::RebalanceInProgress)
+    );
     assert_eq!(scene.group.leave(at(7), "b", None, &mut effects), Ok(()));
     assert_eq!(effects, [Effect::Save]);
-    assert_eq!((scene.group.phase(), scene.group.generation()), (Phase::Empty, 2));
+    assert_eq!(
+        (scene.group.phase(), scene.group.generation()),
+        (Phase::Empty, 2)
+    );
     assert_eq!(scene.group.next_tick(), None);
-    assert_eq!(scene.group.may_commit(at(8), "", None, -1), Ok(()), "a consumer that assigns itself");
+    assert_eq!(
+        scene.group.may_commit(at(8), "", None, -1),
+        Ok(()),
+        "a consumer that assigns itself"
+    );
 }
 
 #[test]
@@ -266,7 +302,11 @@ fn the_protocol_is_one_that_all_know_and_most_prefer() {
     let refused = only_join(&scene.join(at(0), with("d", &[])));
     assert_eq!(refused.error, ErrorCode::InconsistentGroupProtocol);
     let joined = joins(&scene.tick(at(3)));
-    assert!(joined.iter().all(|answer| answer.protocol.as_deref() == Some("y")));
+    assert!(
+        joined
+            .iter()
+            .all(|answer| answer.protocol.as_deref() == Some("y"))
+    );
 }
 
 #[test]
@@ -277,7 +317,11 @@ fn a_static_member_comes_back_without_a_rebalance() {
         ..request(id)
     };
     let mut scene = Scene::new();
-    assert_eq!(scene.join(at(0), fixed("", "s1")), [], "a static member is not sent back for its id");
+    assert_eq!(
+        scene.join(at(0), fixed("", "s1")),
+        [],
+        "a static member is not sent back for its id"
+    );
     let joined = only_join(&scene.tick(at(3)));
     assert_eq!(joined.members[0].instance.as_deref(), Some("one"));
     let leader = SyncRequest {
@@ -301,7 +345,11 @@ fn a_static_member_comes_back_without_a_rebalance() {
         ..fixed("", "s3")
     };
     let answer = joins(&scene.join(at(11), old_client)).remove(0);
-    assert_eq!((answer.leader.as_str(), answer.members.len()), ("s2", 0), "it must not assign");
+    assert_eq!(
+        (answer.leader.as_str(), answer.members.len()),
+        ("s2", 0),
+        "it must not assign"
+    );
 }
 
 #[test]
@@ -312,7 +360,11 @@ fn a_member_that_got_an_id_is_waited_for_as_long_as_its_session() {
         ..request("")
     };
     only_join(&scene.join(at(5), asked));
-    assert_eq!(scene.join(at(6), request("a")), [], "the leader makes a rebalance");
+    assert_eq!(
+        scene.join(at(6), request("a")),
+        [],
+        "the leader makes a rebalance"
+    );
     assert_eq!(scene.tick(at(49)), []);
     let joined = joins(&scene.tick(at(50)));
     assert_eq!(joined.len(), 1);
@@ -345,4 +397,107 @@ fn a_new_owner_expires_nobody_for_its_absence() {
     assert_eq!(scene.tick(at(1044)), []);
     assert_eq!(scene.group.phase(), Phase::Stable);
     assert_eq!(scene.heartbeat(at(1044), "a", 1), Ok(()));
+}
+
+/// What a member does next, whatever would be right.
+#[derive(Clone, Debug)]
+enum Move {
+    Join { member: u8, protocol: u8 },
+    Sync { member: u8, is_current: bool },
+    Heartbeat { member: u8 },
+    Leave { member: u8 },
+    Pass { seconds: u16 },
+}
+
+fn moves() -> impl Strategy<Value = Vec<Move>> {
+    let member = 0_u8..4;
+    let one = prop_oneof![
+        4 => (member.clone(), 0_u8..2).prop_map(|(member, protocol)| Move::Join { member, protocol }),
+        4 => (member.clone(), prop::bool::weighted(0.9))
+            .prop_map(|(member, is_current)| Move::Sync { member, is_current }),
+        2 => member.clone().prop_map(|member| Move::Heartbeat { member }),
+        1 => member.prop_map(|member| Move::Leave { member }),
+        3 => (0_u16..400).prop_map(|seconds| Move::Pass { seconds }),
+    ];
+    prop::collection::vec(one, 0..120)
+}
+
+proptest! {
+    /// Whatever members do, everybody who waits is answered once, generations only rise, and a group
+    /// without members is empty in the end.
+    #[test]
+    fn everybody_who_waits_is_answered_exactly_once(moves in moves()) {
+        let mut scene = Scene::new();
+        let mut ids: BTreeMap<u8, String> = BTreeMap::new();
+        let mut waiting = BTreeSet::new();
+        let (mut now, mut generation) = (at(0), 0);
+        let past = std::iter::repeat_n(Move::Pass { seconds: 400 }, 8);
+        for (step, next) in moves.into_iter().chain(past).enumerate() {
+            let mut effects = Vec::new();
+            match next {
+                Move::Join { member, protocol } => {
+                    let token = scene.token();
+                    waiting.insert(token);
+                    let id = ids.get(&member).cloned().unwrap_or_default();
+                    let names: &[&str] = if protocol == 0 { &["range"] } else { &["sticky", "range"] };
+                    let request = JoinRequest {
+                        new_member_id: format!("{member}-{step}"),
+                        protocols: names.iter().map(|name| ((*name).to_owned(), Bytes::new())).collect(),
+                        ..request(&id)
+                    };
+                    scene.group.join(now, token, request, &mut effects);
+                }
+                Move::Sync { member, is_current } => {
+                    let token = scene.token();
+                    waiting.insert(token);
+                    let id = ids.get(&member).cloned().unwrap_or_default();
+                    let generation = scene.group.generation() - i32::from(!is_current);
+                    let request = SyncRequest {
+                        protocol: None,
+                        ..sync(&id, generation, &[(&id, "mine")])
+                    };
+                    scene.group.sync(now, token, request, &mut effects);
+                }
+                Move::Heartbeat { member } => {
+                    let id = ids.get(&member).cloned().unwrap_or_default();
+                    let generation = scene.group.generation();
+                    let known = scene.group.heartbeat(now, &id, None, generation);
+                    let is_lost = known == Err(ErrorCode::UnknownMemberId);
+                    prop_assert!(is_lost || scene.group.phase() != Phase::Empty);
+                }
+                Move::Leave { member } => {
+                    let id = ids.get(&member).cloned().unwrap_or_default();
+                    scene.group.leave(now, &id, None, &mut effects).unwrap_or_default();
+                }
+                Move::Pass { seconds } => {
+                    now += Duration::from_secs(seconds.into());
+                    while scene.group.next_tick().is_some_and(|next| next <= now) {
+                        scene.group.tick(now, &mut effects);
+                    }
+                }
+            }
+            for effect in &effects {
+                let (Effect::Joined(token, _) | Effect::Synced(token, _)) = effect else {
+                    continue;
+                };
+                prop_assert!(waiting.remove(token), "{effect:?} is not waited for");
+                if let Effect::Joined(_, answer) = effect {
+                    let member = answer.member_id.split('-').next().and_then(|it| it.parse().ok());
+                    match (answer.error, member) {
+                        (ErrorCode::None | ErrorCode::MemberIdRequired, Some(member)) => {
+                            ids.insert(member, answer.member_id.clone());
+                        }
+                        (ErrorCode::UnknownMemberId, Some(member)) => {
+                            ids.remove(&member);
+                        }
+                        _ => {}
+                    }
+                }
+            }
+            prop_assert!(scene.group.generation() >= generation);
+            generation = scene.group.generation();
+        }
+        prop_assert!(waiting.is_empty(), "{waiting:?} wait for ever");
+        prop_assert_eq!(scene.group.phase(), Phase::Empty);
+    }
 }

@@ -31,7 +31,10 @@ impl Group {
                 self.remove_all(now, |member| member.syncing.is_none(), effects);
             }
         }
-        if self.rebalance.is_some_and(|rebalance| rebalance.ends <= now) {
+        if self
+            .rebalance
+            .is_some_and(|rebalance| rebalance.ends <= now)
+        {
             // Who was given an id and has not come back with it yet does not hold up the others for longer.
             self.complete(now, effects);
         }
