@@ -2,3 +2,4 @@
 //! of new members.
 
 pub mod classic;
+pub mod subscription;

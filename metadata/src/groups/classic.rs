@@ -10,8 +10,9 @@
 //!
 //! Members wait in Join until the group is complete and in Sync until the leader has assigned; who waits is a
 //! [`Token`] that comes back in an [`Effect`]. What a new owner of the metadata goes on from is the last
-//! generation that was [saved](Effect::Save): it restarts all timers in full, and who had joined
-//! since then joins again.
+//! generation that was [saved](Effect::Save), which is each one when it is complete and again when it is
+//! assigned: the owner restarts all timers in full, no generation is given out twice, and whoever waited asks
+//! again with the same ids, which changes nothing if it was heard before.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -19,15 +20,19 @@ use std::time::Duration;
 use bytes::Bytes;
 use floe_protocol::error_code::ErrorCode;
 
+mod describe;
 mod join;
 mod requests;
+mod saved;
 mod sync;
 mod timers;
 
 #[cfg(test)]
 mod tests;
 
+pub use describe::{Described, DescribedMember};
 pub use requests::{JoinAnswer, JoinRequest, Joined, SyncAnswer, SyncRequest};
+pub use saved::{Saved, SavedMember};
 
 /// Who waits for an answer.
 pub type Token = u64;
@@ -43,6 +48,9 @@ pub struct GroupConfig {
     pub session_timeout_max: Duration,
     /// `group.max.size`, default none.
     pub members_max: usize,
+    /// What the members of one group may say of themselves together, in bytes, and again what the leader may
+    /// assign: a group is one row and one message. Default 16 MiB.
+    pub bytes_max: usize,
 }
 
 impl Default for GroupConfig {
@@ -52,6 +60,7 @@ impl Default for GroupConfig {
             session_timeout_min: Duration::from_secs(6),
             session_timeout_max: Duration::from_secs(30 * 60),
             members_max: usize::MAX,
+            bytes_max: 16 << 20,
         }
     }
 }
@@ -68,7 +77,7 @@ pub enum Effect {
 }
 
 /// The state of a group, as tools show it.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Phase {
     /// Without members.
     Empty,
@@ -97,6 +106,8 @@ struct Member {
     syncing: Option<Token>,
     /// It has never been in a complete generation.
     is_new: bool,
+    /// It has synced in this generation.
+    has_synced: bool,
 }
 
 /// When something happens by itself.
@@ -178,8 +189,8 @@ impl Group {
         }
     }
 
-    /// Whether a member may commit offsets; keeps it alive if so. A generation of -1 without a member id is
-    /// a consumer that assigns itself, and may commit while the group is empty.
+    /// Whether a member may commit offsets; keeps it alive if so. A generation of -1 is a consumer that
+    /// assigns itself, or a tool, and may commit while the group is empty.
     ///
     /// # Errors
     /// The code for all partitions of the commit.
@@ -190,13 +201,11 @@ impl Group {
         instance: Option<&str>,
         generation: i32,
     ) -> Result<(), ErrorCode> {
+        if generation < 0 && self.phase == Phase::Empty {
+            return Ok(());
+        }
         if generation < 0 && member_id.is_empty() && instance.is_none() {
-            return match self.phase {
-                Phase::Empty => Ok(()),
-                Phase::PreparingRebalance | Phase::CompletingRebalance | Phase::Stable => {
-                    Err(ErrorCode::UnknownMemberId)
-                }
-            };
+            return Err(ErrorCode::UnknownMemberId);
         }
         self.check_member(member_id, instance, generation)?;
         match self.phase {

@@ -43,20 +43,27 @@ impl Group {
         if !allowed.contains(&request.session_timeout) {
             return Err(refused(ErrorCode::InvalidSessionTimeout));
         }
+        let is_repeat = self.is_repeat(&request);
+        if !is_repeat && !self.has_room(&request) {
+            return Err(refused(ErrorCode::GroupMaxSizeReached));
+        }
         if !self.is_consistent(&request) {
             return Err(refused(ErrorCode::InconsistentGroupProtocol));
         }
-        let known_static = request
-            .instance
-            .as_ref()
-            .and_then(|id| self.statics.get(id));
         if request.member_id.is_empty() {
-            if let Some(old_id) = known_static.cloned() {
+            let instance = request.instance.as_ref();
+            if let Some(old_id) = instance.and_then(|id| self.statics.get(id)).cloned() {
                 self.replace(now, token, &old_id, request, effects);
                 return Ok(());
             }
-            if self.members.len() + self.pending.len() >= self.config.members_max {
-                return Err(refused(ErrorCode::GroupMaxSizeReached));
+            if is_repeat && self.members.contains_key(&request.new_member_id) {
+                let member_id = request.new_member_id.clone();
+                let request = JoinRequest {
+                    member_id,
+                    ..request
+                };
+                self.rejoin(now, token, request, effects);
+                return Ok(());
             }
             if request.comes_back_with_id && request.instance.is_none() {
                 let until = now + request.session_timeout;
@@ -78,10 +85,49 @@ impl Group {
         Ok(())
     }
 
+    /// Whether the same request was heard before: the id that was drawn for it is known. Its answer was lost,
+    /// and it must not make a second member.
+    fn is_repeat(&self, request: &JoinRequest) -> bool {
+        let id = &request.new_member_id;
+        request.member_id.is_empty()
+            && (self.members.contains_key(id) || self.pending.contains_key(id))
+    }
+
+    /// Whether the group takes what the member brings.
+    fn has_room(&self, request: &JoinRequest) -> bool {
+        let instance = request.instance.as_ref();
+        let known = self.members.get(&request.member_id).or_else(|| {
+            let id = instance.and_then(|instance| self.statics.get(instance))?;
+            self.members.get(id)
+        });
+        let is_counted = known.is_some() || self.pending.contains_key(&request.member_id);
+        if !is_counted && self.members.len() + self.pending.len() >= self.config.members_max {
+            return false;
+        }
+        let bytes = |protocols: &[(String, Bytes)], names: [&str; 2]| -> usize {
+            let protocols = protocols.iter();
+            let protocols = protocols.map(|(name, metadata)| name.len() + metadata.len());
+            protocols.sum::<usize>() + names.map(str::len).iter().sum::<usize>()
+        };
+        let of_member = |member: &Member| {
+            let instance = member.instance.as_deref().unwrap_or_default();
+            bytes(&member.protocols, [&member.client_id, instance])
+        };
+        let others = self.members.values().map(of_member).sum::<usize>();
+        let others = others - known.map_or(0, of_member);
+        let instance = request.instance.as_deref().unwrap_or_default();
+        let own = bytes(&request.protocols, [&request.client_id, instance]);
+        others.saturating_add(own) <= self.config.bytes_max
+    }
+
     /// Whether the member and the group speak of the same: any protocol will do for an empty group, else
     /// there must be one that all know.
     fn is_consistent(&self, request: &JoinRequest) -> bool {
         if request.protocol_type.is_empty() || request.protocols.is_empty() {
+            return false;
+        }
+        if !self.members.is_empty() && self.protocol_type.as_deref() != Some(&request.protocol_type)
+        {
             return false;
         }
         let mut others = self
@@ -95,11 +141,8 @@ impl Group {
         }
         let others: Vec<&Member> = others.collect();
         let knows = |member: &Member, name: &str| member.protocols.iter().any(|(it, _)| it == name);
-        self.protocol_type.as_deref() == Some(&request.protocol_type)
-            && request
-                .protocols
-                .iter()
-                .any(|(name, _)| others.iter().all(|member| knows(member, name)))
+        let mut protocols = request.protocols.iter();
+        protocols.any(|(name, _)| others.iter().all(|member| knows(member, name)))
     }
 
     /// A member that nobody knows yet.
@@ -129,6 +172,7 @@ impl Group {
             joining: Some(token),
             syncing: None,
             is_new: true,
+            has_synced: false,
         };
         self.members.insert(member_id, member);
         match self.phase {
@@ -178,8 +222,8 @@ impl Group {
         member.rebalance_timeout = request.rebalance_timeout;
         member.protocols = request.protocols;
         if let Some(earlier) = member.joining.replace(token) {
-            // The client gave up waiting and asks again.
-            let answer = JoinAnswer::refused(ErrorCode::UnknownMemberId, &request.member_id);
+            // The client, or the agent for it, gave up waiting and asks again. It is a member all the same.
+            let answer = JoinAnswer::refused(ErrorCode::RebalanceInProgress, &request.member_id);
             effects.push(Effect::Joined(earlier, answer));
         }
         match self.phase {
@@ -201,13 +245,18 @@ impl Group {
             return;
         };
         let new_id = request.new_member_id.clone();
+        // The same id: the request is repeated, and nobody is fenced.
+        let is_repeat = new_id == old_id;
+        let fenced = if is_repeat {
+            ErrorCode::RebalanceInProgress
+        } else {
+            ErrorCode::FencedInstanceId
+        };
         if let Some(token) = member.joining.take() {
-            let answer = JoinAnswer::refused(ErrorCode::FencedInstanceId, old_id);
-            effects.push(Effect::Joined(token, answer));
+            effects.push(Effect::Joined(token, JoinAnswer::refused(fenced, old_id)));
         }
         if let Some(token) = member.syncing.take() {
-            let answer = SyncAnswer::refused(ErrorCode::FencedInstanceId);
-            effects.push(Effect::Synced(token, answer));
+            effects.push(Effect::Synced(token, SyncAnswer::refused(fenced)));
         }
         member.session_timeout = request.session_timeout;
         member.rebalance_timeout = request.rebalance_timeout;
@@ -228,7 +277,8 @@ impl Group {
             let mut answer = self.joined(&new_id, request.can_skip_assignment);
             if was_leader && !request.can_skip_assignment {
                 // It must not assign, and can be told so only by naming another leader.
-                old_id.clone_into(&mut answer.leader);
+                let other = if is_repeat { "" } else { old_id };
+                other.clone_into(&mut answer.leader);
                 answer.members = Vec::new();
             }
             effects.push(Effect::Joined(token, answer));
@@ -314,13 +364,17 @@ impl Group {
         }
         self.phase = Phase::CompletingRebalance;
         self.sync_ends = Some(now + self.rebalance_timeout());
+        for member in self.members.values_mut() {
+            member.assignment = Bytes::new();
+            member.has_synced = false;
+        }
+        effects.push(Effect::Save);
         let ids: Vec<String> = self.members.keys().cloned().collect();
         for member_id in ids {
             let answer = self.joined(&member_id, false);
             let Some(member) = self.members.get_mut(&member_id) else {
                 continue;
             };
-            member.assignment = Bytes::new();
             let Some(token) = member.joining.take() else {
                 continue;
             };
@@ -383,7 +437,7 @@ impl Group {
     }
 
     /// The longest that any member may take to join.
-    fn rebalance_timeout(&self) -> Duration {
+    pub(super) fn rebalance_timeout(&self) -> Duration {
         let timeouts = self.members.values().map(|member| member.rebalance_timeout);
         timeouts.max().unwrap_or_default()
     }

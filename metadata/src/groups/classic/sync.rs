@@ -42,11 +42,16 @@ impl Group {
             Phase::Empty => Err(ErrorCode::UnknownMemberId),
             Phase::PreparingRebalance => Err(ErrorCode::RebalanceInProgress),
             Phase::CompletingRebalance => {
-                self.heard(now, &member_id);
+                if self.leader.as_deref() == Some(&member_id)
+                    && !self.has_room_for(&request.assignments)
+                {
+                    return Err(ErrorCode::UnknownServerError);
+                }
+                self.has_synced(now, &member_id);
                 if let Some(member) = self.members.get_mut(&member_id)
                     && let Some(earlier) = member.syncing.replace(token)
                 {
-                    let answer = SyncAnswer::refused(ErrorCode::UnknownMemberId);
+                    let answer = SyncAnswer::refused(ErrorCode::RebalanceInProgress);
                     effects.push(Effect::Synced(earlier, answer));
                 }
                 if self.leader.as_deref() == Some(&member_id) {
@@ -55,10 +60,27 @@ impl Group {
                 Ok(())
             }
             Phase::Stable => {
-                self.heard(now, &member_id);
+                self.has_synced(now, &member_id);
                 effects.push(Effect::Synced(token, self.synced(&member_id)));
                 Ok(())
             }
+        }
+    }
+
+    /// Kafka's limit is that of a record, and its answer the same.
+    fn has_room_for(&self, assignments: &[(String, Bytes)]) -> bool {
+        let bytes: usize = assignments.iter().map(|(_, bytes)| bytes.len()).sum();
+        bytes <= self.config.bytes_max
+    }
+
+    /// A member has synced; when all have, nobody is late any more.
+    fn has_synced(&mut self, now: Duration, member_id: &str) {
+        self.heard(now, member_id);
+        if let Some(member) = self.members.get_mut(member_id) {
+            member.has_synced = true;
+        }
+        if self.members.values().all(|member| member.has_synced) {
+            self.sync_ends = None;
         }
     }
 
@@ -70,11 +92,10 @@ impl Group {
         effects: &mut Vec<Effect>,
     ) {
         self.phase = Phase::Stable;
-        self.sync_ends = None;
-        effects.push(Effect::Save);
         for (member_id, member) in &mut self.members {
             member.assignment = assignments.remove(member_id).unwrap_or_default();
         }
+        effects.push(Effect::Save);
         let waiting: Vec<_> = self
             .members
             .iter_mut()

@@ -27,8 +27,8 @@ impl Group {
         self.remove_all(now, has_expired, effects);
         if self.sync_ends.is_some_and(|ends| ends <= now) {
             self.sync_ends = None;
-            if self.phase == Phase::CompletingRebalance {
-                self.remove_all(now, |member| member.syncing.is_none(), effects);
+            if matches!(self.phase, Phase::CompletingRebalance | Phase::Stable) {
+                self.remove_all(now, |member| !member.has_synced, effects);
             }
         }
         if self
@@ -56,12 +56,20 @@ impl Group {
         }
     }
 
-    /// A new owner of the metadata goes on with this group: nobody expires for its absence, and who waited for
-    /// an answer asks again.
-    pub fn restart_timers(&mut self, now: Duration) {
+    /// Nobody could be heard for `time`, since we stood still: all timers end that much later, and sessions
+    /// begin anew.
+    pub fn postpone(&mut self, now: Duration, time: Duration) {
         for member in self.members.values_mut() {
-            member.expires = now + member.session_timeout;
+            member.expires = member.expires.max(now + member.session_timeout);
         }
+        for until in self.pending.values_mut() {
+            *until += time;
+        }
+        if let Some(rebalance) = &mut self.rebalance {
+            rebalance.ends += time;
+            rebalance.initial_until = rebalance.initial_until.map(|until| until + time);
+        }
+        self.sync_ends = self.sync_ends.map(|ends| ends + time);
     }
 }
 
