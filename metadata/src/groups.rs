@@ -2,4 +2,5 @@
 //! of new members.
 
 pub mod classic;
+pub(crate) mod coordinator;
 pub mod subscription;
