@@ -14,16 +14,16 @@ use crate::{Broker, source, topic};
 const MAVEN_LIMIT: Duration = Duration::from_secs(600);
 
 /// One version of Kafka's jars.
-struct Kafka {
+pub(crate) struct Kafka {
     java: PathBuf,
     class_path: String,
     /// 4.x moved the console producer.
-    console_producer: &'static str,
+    pub(crate) console_producer: &'static str,
     api_versions: &'static str,
 }
 
 impl Kafka {
-    fn find(version: &str) -> Option<Kafka> {
+    pub(crate) fn find(version: &str) -> Option<Kafka> {
         // One Maven at a time: two would fill the same local repository.
         static MAVEN: Mutex<()> = Mutex::new(());
         let _turn = MAVEN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -65,7 +65,7 @@ impl Kafka {
         })
     }
 
-    fn class(&self, class: &str) -> Program {
+    pub(crate) fn class(&self, class: &str) -> Program {
         Program::new(&self.java)
             .args([
                 "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",

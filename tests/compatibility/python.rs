@@ -12,7 +12,7 @@ use crate::{Broker, source, topic};
 const PIP_LIMIT: Duration = Duration::from_secs(600);
 
 /// The interpreter of an environment that has the clients.
-fn python() -> Option<PathBuf> {
+pub(crate) fn python() -> Option<PathBuf> {
     static PIP: Mutex<()> = Mutex::new(());
     let _turn = PIP.lock().unwrap_or_else(PoisonError::into_inner);
     let python = program_or_skip("python", "python3")?;
