@@ -203,9 +203,7 @@ impl<W> Coordinator<W> {
     /// # Errors
     /// `GroupIdNotFound`, `NonEmptyGroup`.
     pub(crate) fn delete(&mut self, name: &str) -> Result<Arc<str>, ErrorCode> {
-        if name.is_empty() {
-            return Err(ErrorCode::InvalidGroupId);
-        }
+        // Also the group without a name, which can have offsets.
         let found = self.groups.get_key_value(name);
         let (name, entry) = found.ok_or(ErrorCode::GroupIdNotFound)?;
         if !entry.group.is_vacant() {

@@ -389,7 +389,7 @@ async fn groups_are_listed_described_and_deleted() {
         let operations = if version >= 3 { 3400 } else { i32::MIN };
         assert_eq!(described[0].authorized_operations, operations);
     }
-    for (version, expected) in [(0, [0, 68, 69, 24]), (2, [69, 68, 69, 24])] {
+    for (version, expected) in [(0, [0, 68, 69, 69]), (2, [69, 68, 69, 69])] {
         let names = ["empty", "busy", "none", ""].map(text).to_vec();
         let deleted = client
             .call(
