@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
+use floe_planted::Bug;
 use floe_protocol::error_code::ErrorCode;
 
 use super::{
@@ -368,7 +369,9 @@ impl Group {
             member.assignment = Bytes::new();
             member.has_synced = false;
         }
-        effects.push(Effect::Save);
+        if !Bug::GenerationNotSaved.is_planted() {
+            effects.push(Effect::Save);
+        }
         let ids: Vec<String> = self.members.keys().cloned().collect();
         for member_id in ids {
             let answer = self.joined(&member_id, false);
