@@ -13,6 +13,7 @@ use floe_protocol::types::{NodeId, TopicId};
 use floe_storage::clock::Clock;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
+use tokio_util::sync::CancellationToken;
 
 use crate::fetch::FetchPath;
 use crate::handlers::init_producer_id::ProducerIds;
@@ -71,7 +72,9 @@ pub struct Broker {
     pub memory: MemoryBudget,
     /// What one connection may do.
     pub limits: ConnectionLimits,
-    /// Draws topic ids.
+    /// Ends the waiting of requests that depend on other clients: this process stops.
+    pub(crate) stopping: CancellationToken,
+    /// Draws topic ids and ids of members.
     pub random: Random,
     /// Ids for idempotent producers.
     pub producer_ids: ProducerIds,
@@ -117,6 +120,12 @@ impl Random {
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self(Mutex::new(StdRng::seed_from_u64(seed)))
+    }
+
+    /// A UUID nobody had before, in its usual form.
+    #[must_use]
+    pub fn uuid(&self) -> String {
+        self.topic_id().to_string()
     }
 
     /// A topic id nobody had before; never one of the reserved ones (protocol guide: zero, and 1 for

@@ -1,8 +1,8 @@
 //! From a request's frame to its handler and back: key and version are checked against what ApiVersions
 //! advertises, the body is decoded under its budget, the answer is encoded.
 //!
-//! Produce and Fetch have taken effect when [`dispatch`] returns and answer later; all other requests
-//! are finished within it. A panic in a handler costs that request, not the process.
+//! Produce and Fetch have taken effect when [`dispatch`] returns and answer later; Join and Sync of a group are
+//! on their way then and wait for others; all other requests are finished within it. A panic in a handler costs that request, not the process.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -34,13 +34,23 @@ pub(crate) const HANDLED: &[ApiKey] = &[
     ApiKey::Fetch,
     ApiKey::ListOffsets,
     ApiKey::Metadata,
+    ApiKey::OffsetCommit,
+    ApiKey::OffsetFetch,
     ApiKey::FindCoordinator,
+    ApiKey::JoinGroup,
+    ApiKey::Heartbeat,
+    ApiKey::LeaveGroup,
+    ApiKey::SyncGroup,
+    ApiKey::DescribeGroups,
+    ApiKey::ListGroups,
     ApiKey::ApiVersions,
     ApiKey::CreateTopics,
     ApiKey::DeleteTopics,
     ApiKey::InitProducerId,
     ApiKey::DescribeConfigs,
     ApiKey::CreatePartitions,
+    ApiKey::DeleteGroups,
+    ApiKey::OffsetDelete,
     ApiKey::UpdateFeatures,
     ApiKey::DescribeCluster,
     ApiKey::DescribeTopicPartitions,
@@ -153,7 +163,7 @@ async fn route(
         version: opened.version,
     };
     // What is asked of metadata anyway needs no lease, nor what is the same everywhere.
-    let needs_lease = !matches!(opened.api, ApiKey::Produce | ApiKey::ApiVersions);
+    let needs_lease = !is_asked_of_metadata(opened.api) && opened.api != ApiKey::ApiVersions;
     if needs_lease && !broker.presence.may_serve().await {
         return Dispatched::Ready(Answer::Close(CloseCause::NoLease));
     }
@@ -161,6 +171,12 @@ async fn route(
     let answer: AnswerFuture = match opened.api {
         ApiKey::Produce => return produce(&context, opened, frame),
         ApiKey::Fetch => return fetch(&context, opened, frame),
+        ApiKey::JoinGroup => {
+            return park::<m::join_group::JoinGroupRequest>(context, opened, frame);
+        }
+        ApiKey::SyncGroup => {
+            return park::<m::sync_group::SyncGroupRequest>(context, opened, frame);
+        }
         ApiKey::ListOffsets => Box::pin(serve::<m::list_offsets::ListOffsetsRequest>(
             context, opened, frame,
         )),
@@ -197,15 +213,68 @@ async fn route(
         ApiKey::DescribeTopicPartitions => Box::pin(serve::<
             m::describe_topic_partitions::DescribeTopicPartitionsRequest,
         >(context, opened, frame)),
-        key => {
-            let cause = CloseCause::UnknownApi {
-                key: key.to_wire(),
-                version: opened.version,
-            };
-            return Dispatched::Ready(Answer::Close(cause));
-        }
+        key => match of_groups(context, opened, frame) {
+            Ok(answer) => answer,
+            Err(version) => {
+                let cause = CloseCause::UnknownApi {
+                    key: key.to_wire(),
+                    version,
+                };
+                return Dispatched::Ready(Answer::Close(cause));
+            }
+        },
     };
     Dispatched::Ready(answer.await)
+}
+
+/// Whether metadata itself decides about a request: its owner answers, or nobody.
+const fn is_asked_of_metadata(api: ApiKey) -> bool {
+    matches!(
+        api,
+        ApiKey::Produce
+            | ApiKey::OffsetCommit
+            | ApiKey::OffsetFetch
+            | ApiKey::JoinGroup
+            | ApiKey::Heartbeat
+            | ApiKey::LeaveGroup
+            | ApiKey::SyncGroup
+            | ApiKey::DescribeGroups
+            | ApiKey::ListGroups
+            | ApiKey::DeleteGroups
+            | ApiKey::OffsetDelete
+    )
+}
+
+/// The handlers of groups and offsets that answer soon; the version of a request that is none of these.
+fn of_groups(context: Context, opened: Opened, frame: Frame) -> Result<AnswerFuture, i16> {
+    use floe_protocol::messages as m;
+    Ok(match opened.api {
+        ApiKey::OffsetCommit => Box::pin(serve::<m::offset_commit::OffsetCommitRequest>(
+            context, opened, frame,
+        )),
+        ApiKey::OffsetFetch => Box::pin(serve::<m::offset_fetch::OffsetFetchRequest>(
+            context, opened, frame,
+        )),
+        ApiKey::Heartbeat => Box::pin(serve::<m::heartbeat::HeartbeatRequest>(
+            context, opened, frame,
+        )),
+        ApiKey::LeaveGroup => Box::pin(serve::<m::leave_group::LeaveGroupRequest>(
+            context, opened, frame,
+        )),
+        ApiKey::DescribeGroups => Box::pin(serve::<m::describe_groups::DescribeGroupsRequest>(
+            context, opened, frame,
+        )),
+        ApiKey::ListGroups => Box::pin(serve::<m::list_groups::ListGroupsRequest>(
+            context, opened, frame,
+        )),
+        ApiKey::DeleteGroups => Box::pin(serve::<m::delete_groups::DeleteGroupsRequest>(
+            context, opened, frame,
+        )),
+        ApiKey::OffsetDelete => Box::pin(serve::<m::offset_delete::OffsetDeleteRequest>(
+            context, opened, frame,
+        )),
+        _ => return Err(opened.version),
+    })
 }
 
 /// Decodes the body of a request; bytes after it are ignored, as by Kafka, and counted.
@@ -244,6 +313,41 @@ async fn serve<R: Handler>(context: Context, mut opened: Opened, frame: Frame) -
         .metrics
         .request_took(R::KEY, frame.arrived.elapsed());
     answer
+}
+
+/// Begins a request whose answer depends on other clients and may come minutes later. Holds no memory of the
+/// frame meanwhile.
+fn park<R: Handler + Send + 'static>(
+    context: Context,
+    mut opened: Opened,
+    frame: Frame,
+) -> Dispatched
+where
+    R::Response: Send,
+{
+    let request: R = match decode_body(&context, &mut opened) {
+        Ok(request) => request,
+        Err(cause) => return Dispatched::Ready(Answer::Close(cause)),
+    };
+    let (version, correlation_id) = (opened.version, opened.correlation_id);
+    let arrived = frame.arrived;
+    drop((opened, frame));
+    Dispatched::Waiting(Box::pin(async move {
+        let handled = guarded_future(request.handle(&context)).await;
+        let metrics = &context.broker.metrics;
+        metrics.request_took(R::KEY, arrived.elapsed());
+        let answer = match handled {
+            Ok(response) => encode::<R>(version, correlation_id, &response),
+            Err(_) => {
+                metrics.handler_panics.inc();
+                None
+            }
+        };
+        answer.unwrap_or(Answer::Close(CloseCause::HandlerFailed {
+            api: R::KEY,
+            version,
+        }))
+    }))
 }
 
 /// The frame of a response; `None` if it cannot be written in this version, which is a bug.

@@ -4,17 +4,28 @@ pub(crate) mod api_versions;
 mod change;
 pub(crate) mod create_partitions;
 pub(crate) mod create_topics;
+mod delete_groups;
 pub(crate) mod delete_topics;
 pub(crate) mod describe_cluster;
 pub(crate) mod describe_configs;
+mod describe_groups;
 pub(crate) mod describe_topic_partitions;
 pub(crate) mod fetch;
 pub(crate) mod find_coordinator;
+mod groups;
+mod heartbeat;
 pub(crate) mod init_producer_id;
+mod join_group;
+mod leave_group;
+mod list_groups;
 pub(crate) mod list_offsets;
 pub(crate) mod metadata;
+mod offset_commit;
+mod offset_delete;
+mod offset_fetch;
 pub(crate) mod produce;
 mod refuse;
+mod sync_group;
 
 #[cfg(test)]
 mod tests;
@@ -67,8 +78,9 @@ pub(crate) trait Refuse: Request {
     fn refuse(&self, version: i16, code: ErrorCode) -> Option<Self::Response>;
 }
 
-/// A request that is finished before the next one of its connection is read. Produce and Fetch are not:
-/// see `handlers::produce::handle` and `handlers::fetch::handle`.
+/// A request that is finished before the next one of its connection is read, or, as Join and Sync of a group,
+/// when others have spoken. Produce and Fetch are not: see `handlers::produce::handle` and
+/// `handlers::fetch::handle`.
 pub(crate) trait Handler: Refuse {
     /// Does what is asked.
     fn handle(self, context: &Context) -> impl Future<Output = Self::Response> + Send;

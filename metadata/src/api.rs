@@ -11,6 +11,8 @@ use floe_protocol::types::{
 };
 use floe_storage::segment::{Index, SegmentId};
 
+pub mod groups;
+
 /// A position in the history of metadata: counts applied commands, never falls, survives take-over.
 pub type Revision = u64;
 

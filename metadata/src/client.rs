@@ -24,6 +24,7 @@ use floe_storage::latest;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use self::view::Followed;
+use crate::api::groups::{GroupReply, GroupRequest};
 use crate::api::{
     CommitError, CommitReply, CommitRequest, Extent, LookUp, NewProcess, NewTopic, PartitionBounds,
     ProducerIdBlock, Registration, RequestError, Revision, Snapshot, Topic, WatchEvent,
@@ -87,6 +88,7 @@ pub(crate) enum Call {
     DeleteTopic(TopicId, Answer<Revision>),
     CreatePartitions(TopicId, PartitionIndex, Answer<(Arc<Topic>, Revision)>),
     AllocateProducerIds(Answer<ProducerIdBlock>),
+    Group(GroupRequest, Answer<GroupReply>),
     Bounds(Vec<TopicPartition>, Answer<Vec<Option<PartitionBounds>>>),
     LookUp {
         partition: TopicPartition,
@@ -320,6 +322,27 @@ impl Client {
     /// `Unavailable` only; a repeat may leave a block unused.
     pub async fn allocate_producer_ids(&self) -> Result<ProducerIdBlock, RequestError> {
         self.call(Call::AllocateProducerIds).await
+    }
+
+    /// Asks something of groups; see [`GroupRequest`] for which reply answers which request. Join and Sync
+    /// may be answered minutes later.
+    ///
+    /// # Errors
+    /// `Unavailable` only: repeat the same request.
+    pub async fn group(&self, request: GroupRequest) -> Result<GroupReply, RequestError> {
+        let pending = self.begin_group(request).await;
+        pending.await.unwrap_or(Err(RequestError::Unavailable))
+    }
+
+    /// Puts a request in line behind those before it; a dropped way back means `Unavailable`.
+    pub(crate) async fn begin_group(
+        &self,
+        request: GroupRequest,
+    ) -> oneshot::Receiver<Result<GroupReply, RequestError>> {
+        let (answer, reply) = oneshot::channel();
+        // A closed line drops `answer`.
+        drop(self.calls.send(Call::Group(request, answer)).await);
+        reply
     }
 
     /// The bounds of each of `partitions`, in their order; `None` for one that does not exist.

@@ -5,6 +5,7 @@ pub mod client;
 pub mod cluster;
 pub mod engine;
 pub mod feature_level;
+pub mod groups;
 pub mod ownership;
 pub mod rpc;
 mod sequencer;

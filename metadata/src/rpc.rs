@@ -13,6 +13,8 @@ mod channel;
 mod commits;
 mod connection;
 mod convert;
+mod group_stream;
+mod groups;
 pub mod network;
 mod secret;
 mod server;

@@ -30,6 +30,7 @@ use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 
 use self::answer::{Reply, Sorted, Waiting};
+use self::groups::Coordination;
 use self::leases::Leases;
 use self::proof::Proof;
 use self::reads::{Question, Read, Reads};
@@ -39,6 +40,7 @@ use crate::engine::{Durable, EngineError, RowChange, Session};
 use crate::state::{Command, DamagedState, RowKey, State, WriteSet};
 
 mod answer;
+mod groups;
 pub(crate) mod leases;
 mod presence;
 pub(crate) mod proof;
@@ -86,6 +88,9 @@ pub(crate) struct Sequencer {
     session: Arc<dyn Session>,
     clock: Clock,
     term: u64,
+    /// Commands taken and applied, counted.
+    pushed: u64,
+    applied: u64,
     /// Taken, in no group yet.
     backlog: VecDeque<(Command, Waiting)>,
     /// The next group, whose rows are being read.
@@ -105,6 +110,7 @@ pub(crate) struct Sequencer {
     leases: Leases,
     /// Wakes when a lease ends.
     lease_ends: Pin<Box<Sleep>>,
+    coordination: Coordination,
     /// Beats that wait for a proof of ownership, and whether the process is known.
     beats: Vec<(bool, Answer<bool>)>,
     /// Who waits until all views show a revision.
@@ -143,6 +149,7 @@ enum Happened {
     RowsRead(RowsRead),
     Called(usize),
     LeaseEnded,
+    GroupDue,
     Stop,
 }
 
@@ -170,6 +177,9 @@ impl Sequencer {
             leases,
             // Due at once: the first look sets it.
             lease_ends: Box::pin(tokio::time::sleep(Duration::ZERO)),
+            coordination: Coordination::new(&state, proof.now()),
+            pushed: 0,
+            applied: 0,
             beats: Vec::new(),
             passing: Vec::new(),
             state,
@@ -214,6 +224,10 @@ impl Sequencer {
                     self.look_at_leases();
                     ControlFlow::Continue(())
                 }
+                Happened::GroupDue => {
+                    self.look_at_groups();
+                    ControlFlow::Continue(())
+                }
                 Happened::Stop => return self.drain().await,
             };
             if let ControlFlow::Break(end) = flow {
@@ -237,6 +251,7 @@ impl Sequencer {
             && self.rows_bytes < ROWS_BYTES_MAX;
         let (under_way, paging, proof) = (&mut self.under_way, &mut self.paging, &mut self.proof);
         let lease_ends = self.lease_ends.as_mut();
+        let group_due = self.coordination.due();
         tokio::select! {
             biased;
             outcome = first_durable(under_way) => Happened::Durable(outcome),
@@ -245,6 +260,7 @@ impl Sequencer {
             () = stop.cancelled() => Happened::Stop,
             // Who is heard through a call that is not taken yet is not silent.
             () = lease_ends, if has_room => Happened::LeaseEnded,
+            () = group_due, if has_room => Happened::GroupDue,
             count = calls.recv_many(taken, CALLS_MAX), if has_room => Happened::Called(count),
         }
     }
@@ -257,9 +273,10 @@ impl Sequencer {
                 Sorted::Commit {
                     request, waiting, ..
                 } => {
-                    self.backlog.push_back((Command::Commit(request), waiting));
+                    self.push(Command::Commit(request), waiting);
                 }
-                Sorted::Change(command, waiting) => self.backlog.push_back((command, waiting)),
+                Sorted::Change(command, waiting) => self.push(command, waiting),
+                Sorted::Group(request, answer) => self.group(request, answer),
                 Sorted::Presence(presence) => self.presence(presence),
                 Sorted::Read(Question::Subscribe(Some(from), to)) if self.can_resume(from) => {
                     let missed = self.missed_since(from);
@@ -275,6 +292,11 @@ impl Sequencer {
         }
         self.collect();
         ControlFlow::Continue(())
+    }
+
+    fn push(&mut self, command: Command, waiting: Waiting) {
+        self.pushed += 1;
+        self.backlog.push_back((command, waiting));
     }
 
     /// Makes groups of the backlog, up to the first that has to read rows.
@@ -329,7 +351,11 @@ impl Sequencer {
             )
         });
         for (command, waiting) in commands {
-            let reply = waiting.reply(self.state.apply(now_ms, command, &mut writes));
+            self.applied += 1;
+            let of_group = groups::concerned(&command);
+            let answer = self.state.apply(now_ms, command, &mut writes);
+            self.follow_groups(of_group, &answer);
+            let reply = waiting.reply(answer);
             if Bug::RepliesBeforeDurable.is_planted() {
                 reply.send();
             } else {
@@ -366,6 +392,7 @@ impl Sequencer {
             replies,
             events,
         });
+        self.release_held();
     }
 
     /// Ends the oldest group: everything in it is durable, or all is lost.
@@ -425,9 +452,10 @@ impl Sequencer {
                 Happened::Durable(outcome) => self.complete(outcome),
                 Happened::Barrier(outcome) => self.proven(outcome),
                 Happened::RowsRead(rows) => self.admit(rows),
-                Happened::Called(_) | Happened::LeaseEnded | Happened::Stop => {
-                    ControlFlow::Continue(())
-                }
+                Happened::Called(_)
+                | Happened::LeaseEnded
+                | Happened::GroupDue
+                | Happened::Stop => ControlFlow::Continue(()),
             };
             if let ControlFlow::Break(end) = flow {
                 return end;

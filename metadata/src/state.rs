@@ -20,7 +20,7 @@
 //! all of these rows include. [`Recovery`] reads all resident rows in key order, then adds to heads and
 //! producer states what later commits changed.
 //!
-//! **Rooms.** `topics`, `partitions`, `segments`, `producer` and `producers` are here. Groups, transactions,
+//! **Rooms.** `topics`, `partitions`, `segments`, `producer`, `producers` and `groups` are here. Transactions,
 //! ACLs, quotas and compaction jobs are further rooms: each a module with its commands (see [`Command`]), its
 //! own range of row tags (see [`rows`]) and its part of the hash.
 
@@ -30,6 +30,7 @@ mod command;
 mod commit;
 mod counters;
 mod digest;
+mod groups;
 mod id_blocks;
 mod paging;
 mod partitions;
@@ -61,6 +62,7 @@ pub use rows::RowKey;
 pub use write_set::WriteSet;
 
 use counters::Counters;
+use groups::Groups;
 use id_blocks::IdBlocks;
 use processes::Processes;
 use producers::Producers;
@@ -68,6 +70,7 @@ use rows::segment::SegmentWriter;
 use segments::Segments;
 use topics::{SlotId, Topics};
 
+use crate::api::groups::{GroupConfig, OFFSETS_RETENTION_MS};
 use crate::api::{FEATURE_LEVEL, Revision};
 
 /// Limits of a [`State`]. Sizes decide what is in memory and how long a recovery takes, never a reply.
@@ -93,6 +96,10 @@ pub struct StateConfig {
     pub clock_step_ms_max: TimestampMs,
     /// Partitions of all topics. Default 1,000,000.
     pub partitions_max: u64,
+    /// How long the offsets of a group without members are kept (`offsets.retention.minutes`). Default 7 days.
+    pub offsets_retention_ms: TimestampMs,
+    /// Settings of groups; used by what decides about them, not by the state.
+    pub groups: GroupConfig,
     /// The newest feature level this process understands; a new cluster begins at it. Default
     /// [`FEATURE_LEVEL`].
     pub feature_level: u32,
@@ -110,6 +117,8 @@ impl Default for StateConfig {
             producer_id_expiration_ms: 24 * HOUR_MS,
             clock_step_ms_max: HOUR_MS,
             partitions_max: 1_000_000,
+            offsets_retention_ms: OFFSETS_RETENTION_MS,
+            groups: GroupConfig::default(),
             feature_level: FEATURE_LEVEL,
         }
     }
@@ -125,6 +134,7 @@ pub struct State {
     topics: Topics,
     segments: Segments,
     producers: Producers,
+    groups: Groups,
     /// Rows of heads that are behind, with the first commit they lack, in its order. An entry may be stale.
     unsaved_heads: VecDeque<(u64, SlotId, u32)>,
     /// Rows of heads with a log start that no other row knows of.
@@ -150,6 +160,7 @@ impl State {
             topics: Topics::new(config.hash_seed),
             segments: Segments::new(config.hash_seed),
             producers: Producers::new(config.hash_seed),
+            groups: Groups::default(),
             unsaved_heads: VecDeque::new(),
             moved_heads: BTreeSet::new(),
             sealed: Counters::default(),
@@ -198,6 +209,15 @@ impl State {
             Command::Commit(request) => Reply::Committed(self.commit(&request, writes)),
             Command::MoveLogStart(moves) => self.move_log_starts(&moves, writes),
             Command::AllocateProducerIds => self.allocate_producer_ids(writes),
+            Command::SaveGroup { group, saved } => self.save_group(&group, saved, writes),
+            Command::CommitOffsets { group, offsets } => {
+                self.commit_offsets(&group, offsets, writes)
+            }
+            Command::DeleteOffsets { group, partitions } => {
+                self.delete_offsets(&group, &partitions, writes)
+            }
+            Command::DeleteGroup(group) => self.delete_group(&group, writes),
+            Command::ExpireOffsets => self.expire_offsets(writes),
         }
     }
 
@@ -229,6 +249,12 @@ impl State {
     #[must_use]
     pub const fn revision(&self) -> Revision {
         self.counters.revision
+    }
+
+    /// The limits and settings it was made with.
+    #[must_use]
+    pub const fn config(&self) -> &StateConfig {
+        &self.config
     }
 
     /// Cluster time after the last command.

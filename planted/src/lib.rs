@@ -78,6 +78,10 @@ bugs! {
     ProducerIdsReissued,
     /// Metadata: the engine takes batches of an owner that was replaced.
     NoFence,
+    /// Metadata: a generation of a group is given out before it is saved.
+    GenerationNotSaved,
+    /// Metadata: a committed offset is not written.
+    OffsetNotWritten,
     /// Metadata: the latest commit is not replayed into producers' states.
     LatestCommitNotReplayed,
     /// Metadata: a head counts as saved and is not.

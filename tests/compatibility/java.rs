@@ -6,15 +6,15 @@ use floe_tests::program::{Finished, Program};
 use crate::{Broker, source, topic};
 
 /// The console tools of one version.
-struct Tools {
+pub(crate) struct Tools {
     kafka: Kafka,
     /// 4.x moved the console producer.
-    console_producer: &'static str,
+    pub(crate) console_producer: &'static str,
     api_versions: &'static str,
 }
 
 impl Tools {
-    fn or_skip(version: &str) -> Option<Tools> {
+    pub(crate) fn or_skip(version: &str) -> Option<Tools> {
         let kafka = Kafka::or_skip(version)?;
         let is_old = version.starts_with('3');
         Some(Tools {
@@ -32,7 +32,7 @@ impl Tools {
         })
     }
 
-    fn class(&self, class: &str) -> Program {
+    pub(crate) fn class(&self, class: &str) -> Program {
         self.kafka.class(class)
     }
 

@@ -8,6 +8,7 @@
 )]
 
 mod go;
+mod groups;
 mod java;
 mod kcat;
 mod node;

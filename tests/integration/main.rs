@@ -31,6 +31,7 @@ mod consume;
 mod disk;
 mod drain;
 mod engine;
+mod groups;
 mod kill;
 mod meta;
 mod metadata;

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod configs;
+mod groups;
 mod topics;
 
 use floe_protocol::messages::create_topics::{

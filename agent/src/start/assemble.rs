@@ -64,7 +64,7 @@ pub struct Lifetime {
     pub tasks: Tasks,
     /// Ends all tasks that do not end by themselves.
     pub ended: CancellationToken,
-    /// Ends the waiting of fetches.
+    /// Ends the waiting of fetches, and of members of groups.
     pub stopping: CancellationToken,
 }
 
@@ -235,6 +235,7 @@ pub async fn assemble(
         memory,
         limits: ConnectionLimits::new(&parts.settings),
         settings: parts.settings,
+        stopping: stopping.clone(),
         random: Random::new(parts.topics_seed),
         producer_ids: ProducerIds::default(),
         derived: parts.derived,

@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
+use floe_metadata::api::groups::GroupConfig;
 use floe_metadata::cluster::NewCluster;
 use floe_metadata::ownership::{Exclusion, OwnerId};
 use floe_metadata::rpc::network::{Incoming, Tcp};
@@ -190,7 +192,31 @@ fn state_config(config: &Config, identity: &Identity) -> StateConfig {
         producer_id_expiration_ms: config
             .settings
             .integer("producer.id.expiration.ms", expiration),
+        offsets_retention_ms: config
+            .settings
+            .integer("offsets.retention.minutes", 7 * 24 * 60)
+            .saturating_mul(60_000),
+        groups: group_config(config, defaults.groups),
         feature_level: config.feature_level,
+        ..defaults
+    }
+}
+
+fn group_config(config: &Config, defaults: GroupConfig) -> GroupConfig {
+    let settings = &config.settings;
+    let milliseconds = |name, otherwise: Duration| {
+        let otherwise_ms = i64::try_from(otherwise.as_millis()).unwrap_or(i64::MAX);
+        let value = settings.integer(name, otherwise_ms);
+        Duration::from_millis(u64::try_from(value).unwrap_or_default())
+    };
+    let delay = defaults.initial_rebalance_delay;
+    let (shortest, longest) = (defaults.session_timeout_min, defaults.session_timeout_max);
+    let members_max = settings.integer("group.max.size", i64::from(i32::MAX));
+    GroupConfig {
+        initial_rebalance_delay: milliseconds("group.initial.rebalance.delay.ms", delay),
+        session_timeout_min: milliseconds("group.min.session.timeout.ms", shortest),
+        session_timeout_max: milliseconds("group.max.session.timeout.ms", longest),
+        members_max: usize::try_from(members_max).unwrap_or(usize::MAX),
         ..defaults
     }
 }

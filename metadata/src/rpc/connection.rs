@@ -20,6 +20,7 @@ use tonic::{Request, Status, Streaming};
 
 use super::channel::{Calls, channel};
 use super::convert::{Malformed, array, id_bytes, need, refused, unsigned};
+use super::group_stream::GroupCalls;
 use super::network::Dial;
 use super::proto::metadata_client::MetadataClient;
 use super::proto::watch_reply::What;
@@ -43,7 +44,7 @@ const COMMITS_MAX: usize = 16;
 /// Watch batches on their way to a view.
 const WATCH_BATCHES_MAX: usize = 64;
 
-type Grpc = MetadataClient<Calls>;
+pub(super) type Grpc = MetadataClient<Calls>;
 
 /// What became of an attempt to reach the owner that a claim names.
 #[derive(Debug)]
@@ -66,6 +67,7 @@ pub(crate) struct Connection {
     grpc: Grpc,
     commits: mpsc::Sender<proto::CommitRequest>,
     replies: Streaming<proto::CommitReply>,
+    groups: GroupCalls,
 }
 
 impl Connection {
@@ -130,10 +132,12 @@ impl Connection {
             request.metadata_mut().insert(PROCESS, process);
         }
         let replies = grpc.commit(request).await?.into_inner();
+        let groups = GroupCalls::open(&mut grpc).await?;
         Ok(Knock::Owner(Box::new(Self {
             grpc,
             commits,
             replies,
+            groups,
         })))
     }
 }
@@ -186,6 +190,8 @@ pub(crate) struct Carrier {
 
 enum Happened {
     Reply(Option<proto::CommitReply>),
+    /// Calls about groups went on; `false` when they cannot any more.
+    Groups(bool),
     Ended(Ended),
     Sent,
     Called(Option<Call>),
@@ -224,9 +230,12 @@ impl Carrier {
                     self.calls -= 1;
                     self.begun.push(watch);
                 }
-                Happened::Ended(Ended::Watch) | Happened::Sent => {}
+                Happened::Ended(Ended::Watch) | Happened::Sent | Happened::Groups(true) => {}
                 Happened::Called(Some(call)) => self.take(call),
-                Happened::Reply(None) | Happened::Called(None) | Happened::Stop => return,
+                Happened::Reply(None)
+                | Happened::Groups(false)
+                | Happened::Called(None)
+                | Happened::Stop => return,
             }
         }
     }
@@ -236,7 +245,8 @@ impl Carrier {
         calls: &mut mpsc::Receiver<Call>,
         stop: &CancellationToken,
     ) -> Happened {
-        let has_room = self.calls < CALLS_MAX && self.next.is_none();
+        let has_room =
+            self.calls < CALLS_MAX && self.next.is_none() && self.connection.groups.has_room();
         tokio::select! {
             biased;
             () = stop.cancelled() => Happened::Stop,
@@ -247,6 +257,7 @@ impl Carrier {
                     Happened::Reply(None)
                 }
             },
+            goes_on = self.connection.groups.go_on() => Happened::Groups(goes_on),
             Some(ended) = self.begun.next(), if !self.begun.is_empty() => Happened::Ended(ended),
             permit = self.connection.commits.reserve(), if self.next.is_some() => {
                 // A closed channel shows as the end of the replies.
@@ -276,6 +287,7 @@ impl Carrier {
                 self.committers.push_back(answer);
                 self.next = Some((&request).into());
             }
+            Call::Group(request, answer) => self.connection.groups.take(request, answer),
             call => {
                 self.calls += 1;
                 self.begun.push(begin(self.connection.grpc.clone(), call));
@@ -318,8 +330,8 @@ impl From<Malformed> for CallError {
 
 fn begin(mut grpc: Grpc, call: Call) -> Begun {
     match call {
-        // Commits have been sorted out, to keep their order; a connection is told of where it ends.
-        Call::Commit { .. } | Call::Connected(_) | Call::Disconnected(_) => {
+        // Commits and groups have been sorted out, to keep their order; a connection is told of where it ends.
+        Call::Commit { .. } | Call::Group(..) | Call::Connected(_) | Call::Disconnected(_) => {
             std::future::ready(Ended::Call).boxed()
         }
         Call::Subscribe {

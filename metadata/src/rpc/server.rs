@@ -11,6 +11,7 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::convert::{need, offset, refusal, topic_id};
+use super::group_stream::GroupAnswers;
 use super::proto::metadata_server::Metadata;
 use super::proto::watch_reply::What;
 use super::secret::Checking;
@@ -87,6 +88,7 @@ impl From<()> for proto::Empty {
 #[tonic::async_trait]
 impl Metadata for MetadataServer {
     type CommitStream = BoxStream<'static, Result<proto::CommitReply, Status>>;
+    type GroupsStream = BoxStream<'static, Result<proto::GroupAnswer, Status>>;
     type WatchStream = BoxStream<'static, Result<proto::WatchReply, Status>>;
 
     async fn hello(&self, _request: Request<proto::HelloRequest>) -> Answer<proto::HelloReply> {
@@ -131,6 +133,18 @@ impl Metadata for MetadataServer {
             }
         });
         Ok(Response::new(replies.boxed()))
+    }
+
+    async fn groups(
+        &self,
+        request: Request<Streaming<proto::GroupCall>>,
+    ) -> Answer<Self::GroupsStream> {
+        let client = self.here()?;
+        let Owner::Ready { term, .. } = client.owner() else {
+            return Err(Status::unavailable("the owner of the metadata is gone"));
+        };
+        let calls = GroupAnswers::new(client.clone(), term, request.into_inner());
+        Ok(Response::new(calls.into_stream()))
     }
 
     async fn watch(

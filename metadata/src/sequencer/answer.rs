@@ -5,6 +5,7 @@ use std::fmt;
 use tokio::sync::oneshot;
 
 use super::reads::Question;
+use crate::api::groups::{GroupReply, GroupRequest};
 use crate::api::{
     CommitError, CommitReply, CommitRequest, ProducerIdBlock, Registration, Revision, Topic,
 };
@@ -21,6 +22,7 @@ pub(super) enum Sorted {
     Change(Command, Waiting),
     Read(Question),
     Presence(Presence),
+    Group(GroupRequest, Answer<GroupReply>),
 }
 
 /// What is said or asked about which processes are there: answered from memory, at once or when it
@@ -47,6 +49,7 @@ pub(super) enum Waiting {
     ProducerIds(Answer<ProducerIdBlock>),
     Departure(Answer<()>),
     FeatureLevel(Answer<Revision>),
+    Codes(Answer<GroupReply>),
     /// The sequencer itself asked for it.
     Nobody,
 }
@@ -131,6 +134,7 @@ pub(super) fn sort(call: Call) -> Sorted {
         Call::AllocateProducerIds(answer) => {
             Sorted::Change(Command::AllocateProducerIds, Waiting::ProducerIds(answer))
         }
+        Call::Group(request, answer) => Sorted::Group(request, answer),
         Call::Bounds(partitions, answer) => Sorted::Read(Question::Bounds(partitions, answer)),
         Call::LookUp {
             partition,
@@ -166,6 +170,9 @@ impl Waiting {
             (Self::Deletion(to), state::Reply::TopicDeleted(answer)) => Reply::new(to, answer),
             (Self::ProducerIds(to), state::Reply::ProducerIds(answer)) => {
                 Reply::new(to, Ok(answer))
+            }
+            (Self::Codes(to), state::Reply::Codes(codes)) => {
+                Reply::new(to, Ok(GroupReply::Codes(codes)))
             }
             (Self::Departure(to), state::Reply::Forgotten) => Reply::new(to, Ok(())),
             (Self::Nobody, _) => Reply(Box::new(|| ())),

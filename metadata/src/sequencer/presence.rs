@@ -80,11 +80,11 @@ impl Sequencer {
         if !silent.is_empty() {
             tracing::info!(incarnations = ?silent, "processes are silent; clients are no longer sent to them");
             let command = Command::UnlistProcesses(silent);
-            self.backlog.push_back((command, Waiting::Nobody));
+            self.push(command, Waiting::Nobody);
         }
         if !lapsed.is_empty() {
             let command = Command::ForgetProcesses(lapsed);
-            self.backlog.push_back((command, Waiting::Nobody));
+            self.push(command, Waiting::Nobody);
         }
         self.collect();
         self.answer_passing();

@@ -74,6 +74,12 @@ impl Read {
         Self { groups, at, found }
     }
 
+    /// An answer that is known, and saw `groups` groups.
+    pub(super) const fn known(reply: Reply, groups: u64, at: Duration) -> Self {
+        let found = Found::Answer(reply);
+        Self { groups, at, found }
+    }
+
     pub(super) fn new(question: Question, state: &State, groups: u64, at: Duration) -> Self {
         Self {
             groups,

@@ -11,6 +11,7 @@ use crate::testing::{
 
 mod faults;
 mod following;
+mod groups;
 mod presence;
 mod stale;
 mod storms;

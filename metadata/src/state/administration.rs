@@ -133,6 +133,7 @@ impl State {
             writes.delete(RowKey::heads(id, chunk));
             self.counters.head_rows -= 1;
         }
+        self.groups.forget_topic(id, writes);
         writes.events.push(WatchEvent::TopicDeleted(id));
         Ok(self.counters.revision)
     }

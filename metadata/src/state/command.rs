@@ -1,16 +1,19 @@
 //! What the state is asked and what it answers.
 //!
-//! The layout of [`Command`] is by room: processes and epochs, topics, the log, producers. Groups,
-//! transactions, ACLs, quotas and compaction jobs are rooms of their own with commands of their own.
+//! The layout of [`Command`] is by room: processes and epochs, topics, the log, producers, groups.
+//! Transactions, ACLs, quotas and compaction jobs are rooms of their own with commands of their own.
 
 use std::sync::Arc;
 
+use floe_protocol::error_code::ErrorCode;
 use floe_protocol::types::{Offset, PartitionIndex, TopicId, TopicPartition};
 
+use crate::api::groups::OffsetCommit;
 use crate::api::{
     CommitError, CommitReply, CommitRequest, NewProcess, NewTopic, PartitionBounds,
     ProducerIdBlock, Registration, RequestError, Revision, Topic,
 };
+use crate::groups::classic::Saved;
 
 /// A change of the state. Applying one never fails half-way: a refusal changes nothing but the revision.
 #[derive(Clone, PartialEq, Debug)]
@@ -70,6 +73,35 @@ pub enum Command {
     // Producers.
     /// Takes the next block of producer ids; a repeat wastes one. Answered by [`Reply::ProducerIds`].
     AllocateProducerIds,
+
+    // Groups. Whether it is allowed was decided before.
+    /// Keeps a group as it is now. Answered by [`Reply::GroupSaved`].
+    SaveGroup {
+        /// Its name.
+        group: Arc<str>,
+        /// What is to outlive the owner.
+        saved: Arc<Saved>,
+    },
+    /// Stores offsets; makes the group if there is none and anything is stored. Answered by
+    /// [`Reply::Codes`], one per offset.
+    CommitOffsets {
+        /// Whose.
+        group: Arc<str>,
+        /// In the order of the answer; of one partition the last counts.
+        offsets: Vec<OffsetCommit>,
+    },
+    /// Forgets offsets. Answered by [`Reply::Codes`], one per partition.
+    DeleteOffsets {
+        /// Whose.
+        group: Arc<str>,
+        /// In the order of the answer.
+        partitions: Vec<(String, PartitionIndex)>,
+    },
+    /// Forgets a group and its offsets; a repeat does nothing. Answered by [`Reply::Codes`], which has one.
+    DeleteGroup(Arc<str>),
+    /// Forgets offsets that nobody came for in time, and groups that have none left. Answered by
+    /// [`Reply::OffsetsExpired`].
+    ExpireOffsets,
 }
 
 /// What a [`Command`] came to. To be sent when the batch its rows are in is durable.
@@ -101,4 +133,10 @@ pub enum Reply {
     LogStarts(Vec<Option<PartitionBounds>>),
     /// To [`Command::AllocateProducerIds`].
     ProducerIds(ProducerIdBlock),
+    /// To [`Command::SaveGroup`].
+    GroupSaved,
+    /// One per thing asked for, in its order.
+    Codes(Vec<ErrorCode>),
+    /// To [`Command::ExpireOffsets`]: the groups that are gone.
+    OffsetsExpired(Vec<Arc<str>>),
 }

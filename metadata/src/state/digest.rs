@@ -26,6 +26,7 @@ impl State {
             (topic.replication_factor, &topic.configs, topic.created_ms).hash(&mut hasher);
             slot.partitions.hash(&mut hasher);
         }
+        self.groups.hash(&mut hasher);
         for entry in self.segments.entries() {
             (entry.id, entry.batches_until).hash(&mut hasher);
         }

@@ -42,7 +42,12 @@ impl State {
             | Command::RaiseLowestAccepted { .. }
             | Command::CreatePartitions { .. }
             | Command::MoveLogStart(_)
-            | Command::AllocateProducerIds => Vec::new(),
+            | Command::AllocateProducerIds
+            | Command::SaveGroup { .. }
+            | Command::CommitOffsets { .. }
+            | Command::DeleteOffsets { .. }
+            | Command::DeleteGroup(_)
+            | Command::ExpireOffsets => Vec::new(),
         }
     }
 

@@ -24,6 +24,10 @@ pub struct Counts {
     pub producer_states_bytes: usize,
     /// Producer states in memory whose rows are behind.
     pub producer_states_unsaved: usize,
+    /// Groups, of whatever kind.
+    pub groups: u64,
+    /// Offsets that groups have committed.
+    pub committed_offsets: u64,
     /// Commits a recovery would replay.
     pub replay_commits: u64,
 }
@@ -149,7 +153,10 @@ impl State {
     /// Sizes, for metrics.
     #[must_use]
     pub fn counts(&self) -> Counts {
+        let groups = self.groups.figures();
         Counts {
+            groups: groups.groups,
+            committed_offsets: groups.offsets,
             topics: self.topics.len(),
             partitions: self.topics.partition_count(),
             segments: self.segments.len(),

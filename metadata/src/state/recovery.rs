@@ -23,6 +23,7 @@ use super::id_blocks::IdBlocks;
 use super::partitions::PackedExtent;
 use super::producer::{PastBatch, ProducerState};
 use super::producers::ProducerKey;
+use super::rows::group::{GroupFigures, GroupRow, OffsetRow};
 use super::rows::segment::{BatchRow, CommitFacts, ExtentRow, Outcome, ProducerRow, SegmentReader};
 use super::rows::{Place, RowKey, head, process, producer, topic};
 use super::topics::{SlotId, chunk_of};
@@ -139,6 +140,23 @@ impl Recovery {
                 }
             }
             Place::Segment { commit } => self.segment(&key, commit, value)?,
+            Place::GroupFigures => {
+                let figures = GroupFigures::decode(value).map_err(damaged)?;
+                self.state.groups.load_figures(figures);
+            }
+            Place::Group(number) => {
+                let row = GroupRow::decode(value).map_err(damaged)?;
+                if !self.state.groups.load(number, row) {
+                    return Err(DamagedState::Contradiction(key));
+                }
+            }
+            Place::Offset { group, partition } => {
+                let row = OffsetRow::decode(value).map_err(damaged)?;
+                let is_known = self.state.topics.partition(partition).is_some();
+                if !is_known || !self.state.groups.load_offset(group, partition, row) {
+                    return Err(DamagedState::Contradiction(key));
+                }
+            }
             Place::Producer { .. } | Place::DeletedTopic(_) => {
                 return Err(DamagedState::Unasked(key));
             }
@@ -273,6 +291,9 @@ impl Recovery {
             || self.has_id_blocks != (counters.next_producer_id > 0)
         {
             return Err(DamagedState::Contradiction(RowKey::counters()));
+        }
+        if !self.state.groups.is_complete() {
+            return Err(DamagedState::Contradiction(RowKey::group_figures()));
         }
         for slot in self.state.topics.iter() {
             let holes = slot

@@ -13,7 +13,9 @@
 //! | 0x10 | topic | topic id |
 //! | 0x18 | heads of 64 partitions | topic id, chunk |
 //! | 0x20 | segment: index and outcome of one commit | commit |
-//! | 0x30–0x3f | groups | |
+//! | 0x30 | figures of groups | |
+//! | 0x31 | group | number |
+//! | 0x32 | committed offset | number of the group, topic id, partition |
 //! | 0x40–0x4f | transactions | |
 //! | 0x50–0x5f | credentials, ACLs, quotas | |
 //! | 0x60–0x6f | compaction jobs, the registry of objects | |
@@ -23,6 +25,7 @@
 //! Tags below 0xf0 are **resident**: recovery scans them all. Tags from 0xf0 on are **paged**: rows are
 //! read one by one when a command needs them.
 
+pub(super) mod group;
 pub(super) mod head;
 pub(super) mod process;
 pub(super) mod producer;
@@ -43,6 +46,9 @@ const PROCESS: u8 = 0x08;
 const TOPIC: u8 = 0x10;
 const HEADS: u8 = 0x18;
 const SEGMENT: u8 = 0x20;
+const GROUP_FIGURES: u8 = 0x30;
+const GROUP: u8 = 0x31;
+const OFFSET: u8 = 0x32;
 const PRODUCER: u8 = 0xf0;
 const DELETED_TOPIC: u8 = 0xf1;
 /// Above all tags there will ever be.
@@ -66,6 +72,12 @@ pub(super) enum Place {
     },
     Segment {
         commit: u64,
+    },
+    GroupFigures,
+    Group(u64),
+    Offset {
+        group: u64,
+        partition: TopicPartition,
     },
     Producer {
         id: ProducerId,
@@ -138,6 +150,23 @@ impl RowKey {
         Self::new(SEGMENT, &[&commit.to_be_bytes()])
     }
 
+    pub(super) const fn group_figures() -> Self {
+        Self(Bytes::from_static(&[GROUP_FIGURES]))
+    }
+
+    pub(super) fn group(number: u64) -> Self {
+        Self::new(GROUP, &[&number.to_be_bytes()])
+    }
+
+    pub(super) fn offset(group: u64, partition: TopicPartition) -> Self {
+        let parts: [&[u8]; 3] = [
+            &group.to_be_bytes(),
+            partition.topic.as_bytes(),
+            &partition.partition.to_be_bytes(),
+        ];
+        Self::new(OFFSET, &parts)
+    }
+
     pub(super) fn producer(id: ProducerId, partition: TopicPartition) -> Self {
         let parts: [&[u8]; 3] = [
             &id.to_be_bytes(),
@@ -183,6 +212,17 @@ impl RowKey {
             SEGMENT => Place::Segment {
                 commit: u64::from_be_bytes(reader.array()?),
             },
+            GROUP_FIGURES => Place::GroupFigures,
+            GROUP => Place::Group(u64::from_be_bytes(reader.array()?)),
+            OFFSET => {
+                let group = u64::from_be_bytes(reader.array()?);
+                let topic = TopicId::from_bytes(reader.array()?);
+                let index = PartitionIndex::from_be_bytes(reader.array()?);
+                Place::Offset {
+                    group,
+                    partition: TopicPartition::new(topic, index),
+                }
+            }
             PRODUCER => {
                 let id = ProducerId::from_be_bytes(reader.array()?);
                 let topic = TopicId::from_bytes(reader.array()?);
@@ -213,6 +253,11 @@ impl fmt::Display for RowKey {
             Ok(Place::DeletedTopic(id)) => write!(f, "deleted topic {id}"),
             Ok(Place::Heads { topic, chunk }) => write!(f, "heads of {topic}, chunk {chunk}"),
             Ok(Place::Segment { commit }) => write!(f, "segment of commit {commit}"),
+            Ok(Place::GroupFigures) => f.write_str("figures of groups"),
+            Ok(Place::Group(number)) => write!(f, "group {number}"),
+            Ok(Place::Offset { group, partition }) => {
+                write!(f, "offset of group {group} in {partition}")
+            }
             Ok(Place::Producer { id, partition }) => write!(f, "producer {id} in {partition}"),
             Err(_) => write!(f, "{:?}", self.0),
         }

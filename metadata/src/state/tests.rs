@@ -2,6 +2,7 @@
 
 mod commits;
 mod fixtures;
+mod groups;
 mod idempotence;
 mod model;
 mod processes;

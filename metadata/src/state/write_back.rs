@@ -48,6 +48,7 @@ impl State {
         self.counters.processes = self.processes.len() as u64;
         let oldest = self.oldest_unsaved();
         self.counters.checkpoint = oldest.map_or(self.counters.commits, |commit| commit - 1);
+        self.groups.seal(writes);
         writes.put(RowKey::counters(), self.counters.encode());
         self.sealed.clone_from(&self.counters);
     }

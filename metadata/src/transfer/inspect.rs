@@ -163,6 +163,8 @@ impl fmt::Display for Figures {
             topics,
             partitions,
             segments,
+            groups,
+            committed_offsets,
             ..
         } = self.counts;
         let RowFigures {
@@ -190,6 +192,10 @@ impl fmt::Display for Figures {
             f,
             "producer states    {producer_states} in rows of their own, {} read with the latest commits",
             self.counts.producer_states
+        )?;
+        writeln!(
+            f,
+            "groups             {groups}, with {committed_offsets} committed offsets"
         )?;
         writeln!(
             f,

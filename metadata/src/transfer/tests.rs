@@ -8,12 +8,17 @@ use object_store::memory::InMemory;
 use proptest::prelude::*;
 
 use super::*;
+use floe_protocol::error_code::ErrorCode;
+
+use crate::api::groups::{
+    CommittedOffset, GroupReply, GroupRequest, Identity, OffsetCommit, OffsetsOf, TopicRef,
+};
 use crate::api::{BatchResult, CommitRequest};
 use crate::engine::memory::{Faults, MemoryEngine};
 use crate::service::{EngineChoice, Prepared, Service, ServiceConfig, StartError};
 use crate::state::{Command, Rebuild, RowKey, State, WriteSet};
 use crate::testing::{
-    World, calm, commit, idempotent_commit, new_process, new_topic, partition, store_over,
+    World, calm, commit, idempotent_commit, new_process, new_topic, partition, store_over, topic_id,
 };
 
 /// The processes that export and import.
@@ -68,6 +73,32 @@ async fn results(service: &Service, request: CommitRequest) -> Vec<BatchResult> 
     }
 }
 
+/// A commit of a group without members.
+fn offset_to_commit() -> GroupRequest {
+    GroupRequest::CommitOffsets {
+        by: Identity {
+            group: "group".to_owned(),
+            member_id: String::new(),
+            instance: None,
+            generation: -1,
+        },
+        unknown_group: ErrorCode::GroupIdNotFound,
+        offsets: vec![OffsetCommit {
+            topic: TopicRef::Id(topic_id(1)),
+            partition: 3,
+            committed: committed_offset(),
+        }],
+    }
+}
+
+fn committed_offset() -> CommittedOffset {
+    CommittedOffset {
+        offset: 42,
+        leader_epoch: -1,
+        metadata: Arc::from("note"),
+    }
+}
+
 /// Runs a cluster for a while: three records of a producer, ten of nobody, one registered process.
 async fn with_records(world: &World) -> Service {
     let service = world.start(1).await.unwrap();
@@ -82,6 +113,7 @@ async fn with_records(world: &World) -> Service {
         .await;
     }
     results(&service, commit(1, 10, &[partition(1, 0)], 10)).await;
+    client.group(offset_to_commit()).await.unwrap();
     service
 }
 
@@ -119,6 +151,16 @@ async fn expect_all(world: &World, engine: &MemoryEngine, process: u8, next: i32
     let bounds = service.client().bounds(asked).await.unwrap();
     let ends: Vec<_> = bounds.iter().map(|it| it.unwrap().high_watermark).collect();
     assert_eq!(ends, [10, i64::from(next)]);
+    let stored = GroupRequest::FetchOffsets {
+        group: "group".to_owned(),
+        which: OffsetsOf::All(None),
+    };
+    let stored = service.client().group(stored).await.unwrap();
+    assert!(
+        matches!(&stored, GroupReply::Offsets { offsets, .. }
+            if offsets[0].partition == 3 && offsets[0].committed == Ok(Some(committed_offset()))),
+        "{stored:?}"
+    );
     let registration = service
         .client()
         .register(new_process(process))

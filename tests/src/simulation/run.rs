@@ -17,12 +17,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::administrator::Administrator;
 use super::consumer::{Consumer, ends};
+use super::member::{Member, Told};
 use super::observed::Observed;
 use super::plan::{Life, Plan};
 use super::producer::Producer;
 use super::topics::Topics;
 use super::wire::Link;
 use super::world::World;
+
+/// Members of the simulated group.
+const MEMBERS: u32 = 3;
 
 /// In which virtual time producers must finish once nothing goes wrong any more.
 const RECOVERY: Duration = Duration::from_secs(600);
@@ -87,6 +91,16 @@ async fn simulate(seed: u64) -> Report {
     consumers.spawn(async move {
         until.run_until_cancelled(administrator.run(&agents)).await;
     });
+
+    let told = Arc::new(Mutex::new(Told::default()));
+    for number in 0..MEMBERS {
+        let (random, told) = (world.fork(), Arc::clone(&told));
+        let mut member = Member::new(number, random, Arc::clone(&observed), told);
+        let (agents, until) = (Arc::clone(&world.agents), stop.clone());
+        consumers.spawn(async move {
+            until.run_until_cancelled(member.run(&agents)).await;
+        });
+    }
 
     for life in &plan.lives {
         live(&mut world, life).await;

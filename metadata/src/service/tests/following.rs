@@ -62,6 +62,9 @@ async fn answers(client: Client) -> Vec<String> {
         say(&client.extent_for_timestamp(at, i64::MAX).await);
         say(&client.extent_with_max_timestamp(at).await);
     }
+    for request in super::groups::one_of_each() {
+        say(&client.group(request).await);
+    }
     say(&client.ended(55).await);
     say(&client.leave(1).await);
     say(&client.leave(1).await);

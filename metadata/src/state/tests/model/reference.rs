@@ -149,6 +149,11 @@ impl Model {
             Command::RaiseFeatureLevel(_) | Command::CheckFeatureLevel(_) => {
                 panic!("the model knows one feature level")
             }
+            Command::SaveGroup { .. }
+            | Command::CommitOffsets { .. }
+            | Command::DeleteOffsets { .. }
+            | Command::DeleteGroup(_)
+            | Command::ExpireOffsets => panic!("groups have a model of their own"),
             // The model knows only those that are listed.
             Command::UnlistProcesses(gone) | Command::ForgetProcesses(gone) => {
                 let before = self.brokers();

@@ -27,6 +27,9 @@ impl Model {
             } => Answer::Epochs(present, lowest_accepted),
             Reply::ProducerIds(block) => Answer::Ids(block),
             Reply::Forgotten => Answer::Forgotten,
+            Reply::GroupSaved | Reply::Codes(_) | Reply::OffsetsExpired(_) => {
+                panic!("groups have a model of their own")
+            }
         }
     }
 

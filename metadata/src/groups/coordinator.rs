@@ -1,0 +1,369 @@
+//! All groups: who waits in which, and when something happens by itself. Pure: the time is handed in, in any
+//! clock that only runs forward, and whoever waits is an opaque `W` that comes back in an [`Outcome`].
+//!
+//! ```text
+//! request ─▶ group ─▶ effects ─▶ outcomes: save, answer          next_tick ─▶ tick ─▶ …
+//! ```
+//!
+//! Knows every group the state knows, and those that somebody is about to join. What the state keeps of a
+//! group changes by [`Outcome::Save`] and by the commands that follow from what is allowed here, in this order.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+use std::sync::Arc;
+use std::time::Duration;
+
+use floe_protocol::error_code::ErrorCode;
+
+use super::classic::{Described, Effect, Group, GroupConfig, JoinAnswer, Saved, SyncAnswer, Token};
+use crate::api::groups::{GroupReply, Identity, JoinRequest, ListedGroup, SyncRequest};
+
+#[cfg(test)]
+mod tests;
+
+/// How much later than due a look at the timers means that nobody could be heard in between.
+const DEAF: Duration = Duration::from_secs(1);
+
+/// What is to be done, in this order.
+#[derive(PartialEq, Eq, Debug)]
+pub(crate) enum Outcome<W> {
+    /// A group has to be durable before the answers after it leave.
+    Save(Arc<str>, Saved),
+    /// Somebody's answer.
+    Answer(W, GroupReply),
+}
+
+type Outcomes<W> = Vec<Outcome<W>>;
+
+/// All groups of a cluster.
+#[derive(Debug)]
+pub(crate) struct Coordinator<W> {
+    config: GroupConfig,
+    groups: BTreeMap<Arc<str>, Entry>,
+    /// When to look at which group; a look may come too early, never too late.
+    timers: BTreeSet<(Duration, Arc<str>)>,
+    waiting: BTreeMap<Token, W>,
+    last_token: Token,
+}
+
+#[derive(Debug)]
+struct Entry {
+    group: Group,
+    /// Its place in `timers`.
+    due: Option<Duration>,
+    /// The state knows it, or is about to.
+    is_kept: bool,
+}
+
+impl<W> Coordinator<W> {
+    /// The groups that an owner finds: all their timers start now.
+    pub(crate) fn new<'a>(
+        config: GroupConfig,
+        now: Duration,
+        saved: impl IntoIterator<Item = (&'a Arc<str>, &'a Saved)>,
+    ) -> Self {
+        let mut coordinator = Self {
+            config,
+            groups: BTreeMap::new(),
+            timers: BTreeSet::new(),
+            waiting: BTreeMap::new(),
+            last_token: 0,
+        };
+        for (name, saved) in saved {
+            let group = Group::restored(coordinator.config.clone(), now, saved);
+            let entry = Entry {
+                group,
+                due: None,
+                is_kept: true,
+            };
+            coordinator.groups.insert(Arc::clone(name), entry);
+            coordinator.set_timer(name);
+        }
+        coordinator
+    }
+
+    /// JoinGroup. The answer comes in an outcome, now or later.
+    pub(crate) fn join(
+        &mut self,
+        now: Duration,
+        name: &str,
+        request: JoinRequest,
+        waiter: W,
+    ) -> Outcomes<W> {
+        if name.is_empty() {
+            let refused = JoinAnswer::refused(ErrorCode::InvalidGroupId, &request.member_id);
+            return vec![Outcome::Answer(waiter, GroupReply::Joined(refused))];
+        }
+        if !request.member_id.is_empty() && !self.groups.contains_key(name) {
+            let refused = JoinAnswer::refused(ErrorCode::UnknownMemberId, &request.member_id);
+            return vec![Outcome::Answer(waiter, GroupReply::Joined(refused))];
+        }
+        let token = self.token(waiter);
+        let name = self.name(name);
+        self.with(&name, |group, effects| {
+            group.join(now, token, request, effects);
+        })
+    }
+
+    /// SyncGroup. The answer comes in an outcome, now or later.
+    pub(crate) fn sync(
+        &mut self,
+        now: Duration,
+        name: &str,
+        request: SyncRequest,
+        waiter: W,
+    ) -> Outcomes<W> {
+        let name = match self.known(name) {
+            Ok(name) => name,
+            Err(code) => {
+                let refused = SyncAnswer::refused(code);
+                return vec![Outcome::Answer(waiter, GroupReply::Synced(refused))];
+            }
+        };
+        let token = self.token(waiter);
+        self.with(&name, |group, effects| {
+            group.sync(now, token, request, effects);
+        })
+    }
+
+    /// Heartbeat. Changes nothing but when the member expires.
+    pub(crate) fn heartbeat(&mut self, now: Duration, from: &Identity) -> ErrorCode {
+        let name = match self.known(&from.group) {
+            Ok(name) => name,
+            Err(code) => return code,
+        };
+        let (group, instance) = (&mut self.entry(&name).group, from.instance.as_deref());
+        let heard = group.heartbeat(now, &from.member_id, instance, from.generation);
+        heard.err().unwrap_or(ErrorCode::None)
+    }
+
+    /// LeaveGroup of several members; one code for each.
+    pub(crate) fn leave(
+        &mut self,
+        now: Duration,
+        name: &str,
+        members: &[(String, Option<String>)],
+    ) -> (Vec<ErrorCode>, Outcomes<W>) {
+        let name = match self.known(name) {
+            Ok(name) => name,
+            Err(code) => return (vec![code; members.len()], Vec::new()),
+        };
+        let mut codes = Vec::with_capacity(members.len());
+        let outcomes = self.with(&name, |group, effects| {
+            for (member_id, instance) in members {
+                let left = group.leave(now, member_id, instance.as_deref(), effects);
+                codes.push(left.err().unwrap_or(ErrorCode::None));
+            }
+        });
+        (codes, outcomes)
+    }
+
+    /// Whether somebody may commit offsets; the state keeps the group from then on.
+    ///
+    /// # Errors
+    /// The code for all offsets of the commit.
+    pub(crate) fn may_commit(
+        &mut self,
+        now: Duration,
+        by: &Identity,
+        unknown: ErrorCode,
+    ) -> Result<Arc<str>, ErrorCode> {
+        if !self.groups.contains_key(by.group.as_str()) && by.generation >= 0 {
+            return Err(unknown);
+        }
+        let name = self.name(&by.group);
+        let entry = self.entry(&name);
+        let instance = by.instance.as_deref();
+        let group = &mut entry.group;
+        group.may_commit(now, &by.member_id, instance, by.generation)?;
+        entry.is_kept = true;
+        Ok(name)
+    }
+
+    /// Whether offsets of a group may be deleted one by one, and which topics its members read: of these none.
+    /// `None` for all.
+    ///
+    /// # Errors
+    /// The code for all of them.
+    pub(crate) fn subscribed(&self, name: &str) -> Result<Option<BTreeSet<String>>, ErrorCode> {
+        let entry = self.groups.get(name).ok_or(ErrorCode::GroupIdNotFound)?;
+        let saved = entry.group.saved();
+        if saved.members.is_empty() {
+            return Ok(Some(BTreeSet::new()));
+        }
+        if saved.is_of_consumers() {
+            Ok(saved.subscribed())
+        } else {
+            Err(ErrorCode::NonEmptyGroup)
+        }
+    }
+
+    /// Forgets a group without members; its name, if it was there.
+    ///
+    /// # Errors
+    /// `GroupIdNotFound`, `NonEmptyGroup`.
+    pub(crate) fn delete(&mut self, name: &str) -> Result<Arc<str>, ErrorCode> {
+        // Also the group without a name, which can have offsets.
+        let found = self.groups.get_key_value(name);
+        let (name, entry) = found.ok_or(ErrorCode::GroupIdNotFound)?;
+        if !entry.group.is_vacant() {
+            return Err(ErrorCode::NonEmptyGroup);
+        }
+        let name = Arc::clone(name);
+        self.forget(&name);
+        Ok(name)
+    }
+
+    /// The state no longer keeps this group.
+    pub(crate) fn not_kept(&mut self, name: &str) {
+        let Some((name, entry)) = self.groups.get_key_value(name) else {
+            return;
+        };
+        let (name, is_vacant) = (Arc::clone(name), entry.group.is_vacant());
+        if is_vacant {
+            self.forget(&name);
+        } else {
+            self.entry(&name).is_kept = false;
+        }
+    }
+
+    /// Up to `count` groups after a name, by name.
+    pub(crate) fn list(&self, after: Option<&str>, count: usize) -> Vec<ListedGroup> {
+        let after = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let groups = self.groups.range::<str, _>((after, Bound::Unbounded));
+        let listed = groups.take(count).map(|(name, entry)| ListedGroup {
+            name: name.to_string(),
+            protocol_type: entry.group.protocol_type().unwrap_or_default().to_owned(),
+            phase: entry.group.phase(),
+        });
+        listed.collect()
+    }
+
+    /// One group.
+    pub(crate) fn describe(&self, name: &str) -> Option<Described> {
+        Some(self.groups.get(name)?.group.described())
+    }
+
+    /// When [`Coordinator::tick`] has something to do.
+    pub(crate) fn next_tick(&self) -> Option<Duration> {
+        self.timers.first().map(|(due, _)| *due)
+    }
+
+    /// Lets time pass.
+    pub(crate) fn tick(&mut self, now: Duration) -> Outcomes<W> {
+        let mut outcomes = Vec::new();
+        let late = self.next_tick().map(|due| now.saturating_sub(due));
+        if let Some(late) = late.filter(|late| *late >= DEAF) {
+            for entry in self.groups.values_mut() {
+                entry.group.postpone(now, late);
+            }
+        }
+        while let Some((due, name)) = self.timers.first()
+            && *due <= now
+        {
+            let name = Arc::clone(name);
+            let due = self.timers.pop_first().map(|(due, _)| due);
+            debug_assert!(due == self.entry(&name).due, "{name}");
+            self.entry(&name).due = None;
+            outcomes.extend(self.with(&name, |group, effects| {
+                if group.next_tick().is_some_and(|next| next <= now) {
+                    group.tick(now, effects);
+                }
+            }));
+        }
+        outcomes
+    }
+
+    /// Does something to a group, and what follows from it.
+    fn with(
+        &mut self,
+        name: &Arc<str>,
+        act: impl FnOnce(&mut Group, &mut Vec<Effect>),
+    ) -> Outcomes<W> {
+        let mut effects = Vec::new();
+        let entry = self.entry(name);
+        act(&mut entry.group, &mut effects);
+        // One row of the group as it is now serves all that is to be saved.
+        let saves = effects.contains(&Effect::Save);
+        let saved = saves.then(|| Outcome::Save(Arc::clone(name), entry.group.saved()));
+        entry.is_kept |= saves;
+        let is_forgotten = entry.group.is_vacant() && !entry.is_kept;
+        let mut outcomes: Outcomes<W> = saved.into_iter().collect();
+        for effect in effects {
+            let (token, reply) = match effect {
+                Effect::Save => continue,
+                Effect::Joined(token, answer) => (token, GroupReply::Joined(answer)),
+                Effect::Synced(token, answer) => (token, GroupReply::Synced(answer)),
+            };
+            if let Some(waiter) = self.waiting.remove(&token) {
+                outcomes.push(Outcome::Answer(waiter, reply));
+            }
+        }
+        if is_forgotten {
+            self.forget(name);
+        } else {
+            self.set_timer(name);
+        }
+        outcomes
+    }
+
+    /// The group that a member speaks of.
+    fn known(&self, name: &str) -> Result<Arc<str>, ErrorCode> {
+        if name.is_empty() {
+            return Err(ErrorCode::InvalidGroupId);
+        }
+        let known = self.groups.get_key_value(name);
+        known
+            .map(|(name, _)| Arc::clone(name))
+            .ok_or(ErrorCode::UnknownMemberId)
+    }
+
+    fn name(&self, name: &str) -> Arc<str> {
+        let known = self.groups.get_key_value(name);
+        known.map_or_else(|| Arc::from(name), |(name, _)| Arc::clone(name))
+    }
+
+    /// The group of this name, made if there is none.
+    fn entry(&mut self, name: &Arc<str>) -> &mut Entry {
+        let config = &self.config;
+        self.groups
+            .entry(Arc::clone(name))
+            .or_insert_with(|| Entry {
+                group: Group::new(config.clone()),
+                due: None,
+                is_kept: false,
+            })
+    }
+
+    fn forget(&mut self, name: &Arc<str>) {
+        if let Some(entry) = self.groups.remove(name)
+            && let Some(due) = entry.due
+        {
+            self.timers.remove(&(due, Arc::clone(name)));
+        }
+    }
+
+    /// Moves the group's next look forward, if something happens sooner; later is found out by the look.
+    fn set_timer(&mut self, name: &Arc<str>) {
+        let Some(entry) = self.groups.get_mut(name) else {
+            return;
+        };
+        let Some(next) = entry.group.next_tick() else {
+            return;
+        };
+        if entry.due.is_some_and(|due| due <= next) {
+            return;
+        }
+        let earlier = entry.due.replace(next);
+        if let Some(due) = earlier {
+            self.timers.remove(&(due, Arc::clone(name)));
+        }
+        self.timers.insert((next, Arc::clone(name)));
+    }
+
+    fn token(&mut self, waiter: W) -> Token {
+        self.last_token += 1;
+        self.waiting.insert(self.last_token, waiter);
+        self.last_token
+    }
+}

@@ -1,0 +1,129 @@
+//! Consumer groups of stock clients in other languages, with every assignor they have.
+
+use std::time::Duration;
+
+use floe_tests::components::{missing, program_or_skip};
+use floe_tests::program::{Program, artifacts};
+
+use crate::java::Tools;
+use crate::python::python;
+use crate::{Broker, source, topic};
+
+const BUILD_LIMIT: Duration = Duration::from_secs(600);
+
+fn in_python(script: &str) {
+    let Some(python) = python() else { return };
+    for broker in [Broker::on_folder(), Broker::on_s3()] {
+        let finished = Program::new(&python)
+            .arg(source(script))
+            .args([&broker.bootstrap, &topic("python-groups")])
+            .run();
+        assert_eq!(finished.output.trim(), "OK", "{}", finished.errors);
+    }
+}
+
+#[test]
+fn confluent_kafka() {
+    in_python("python/confluent_groups.py");
+}
+
+#[test]
+fn kafka_python() {
+    in_python("python/kafka_python_groups.py");
+}
+
+#[test]
+fn franz_go() {
+    let Some(go) = program_or_skip("go", "go") else {
+        return;
+    };
+    let program = artifacts("go").join("groups");
+    let built = Program::new(go)
+        .args(["build", "-o"])
+        .arg(&program)
+        .arg("./groups")
+        .folder(&source("go"))
+        .limit(BUILD_LIMIT)
+        .try_run();
+    if let Err(why) = built {
+        missing("go", &format!("the client could not be built: {why}"));
+        return;
+    }
+    for broker in [Broker::on_folder(), Broker::on_s3()] {
+        let finished = Program::new(&program)
+            .args([&broker.bootstrap, &topic("go-groups")])
+            .run();
+        assert_eq!(finished.output.trim(), "OK", "{}", finished.errors);
+    }
+}
+
+/// The console consumer in a group, twice, and what `kafka-consumer-groups` says and does.
+fn console(version: &str) {
+    let Some(kafka) = Tools::or_skip(version) else {
+        return;
+    };
+    let broker = Broker::on_folder();
+    let bootstrap = ["--bootstrap-server", &broker.bootstrap];
+    let (name, group) = (topic("console-group"), topic("group"));
+    let lines: Vec<String> = (0..100).map(|n| format!("line {n}")).collect();
+    for half in lines.chunks(50) {
+        kafka
+            .class(kafka.console_producer)
+            .args(bootstrap)
+            .args(["--topic", &name])
+            .input(half.join("\n") + "\n")
+            .run();
+        let read = kafka
+            .class("org.apache.kafka.tools.consumer.ConsoleConsumer")
+            .args(bootstrap)
+            .args(["--topic", &name, "--group", &group, "--from-beginning"])
+            .args(["--max-messages", "50", "--timeout-ms", "60000"])
+            .run();
+        let read: Vec<&str> = read.output.lines().collect();
+        assert_eq!(read, half, "it goes on where it was");
+    }
+    let groups = |args: &[&str]| {
+        let command = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand";
+        let finished = kafka.class(command).args(bootstrap).args(args).run();
+        finished.output
+    };
+    let listed = groups(&["--list"]);
+    assert!(listed.lines().any(|line| line.trim() == group), "{listed}");
+    let described = groups(&["--describe", "--group", &group]);
+    let row = described.lines().find(|line| line.contains(&name));
+    let row: Vec<&str> = row.unwrap_or_default().split_whitespace().collect();
+    assert_eq!(
+        row.get(2..6),
+        Some(&["0", "100", "100", "0"][..]),
+        "{described}"
+    );
+    let state = groups(&["--describe", "--state", "--group", &group]);
+    assert!(state.contains("Empty"), "{state}");
+    let reset = [
+        "--reset-offsets",
+        "--to-earliest",
+        "--execute",
+        "--topic",
+        &name,
+        "--group",
+        &group,
+    ];
+    groups(&reset);
+    let described = groups(&["--describe", "--group", &group]);
+    let row = described.lines().find(|line| line.contains(&name));
+    let row: Vec<&str> = row.unwrap_or_default().split_whitespace().collect();
+    assert_eq!(row.get(3).copied(), Some("0"), "{described}");
+    let deleted = groups(&["--delete", "--group", &group]);
+    assert!(deleted.contains("successful"), "{deleted}");
+    assert!(!groups(&["--list"]).contains(&group));
+}
+
+#[test]
+fn console_4_2() {
+    console("4.2");
+}
+
+#[test]
+fn console_3_9() {
+    console("3.9");
+}
