@@ -104,6 +104,14 @@ fn steps(stack: &Stack, progress: impl Fn(&str)) {
         stack.await_ready(agent);
         progress("its restart");
     }
+    // One of them owns the metadata.
+    for agent in &agents {
+        stack.cut_off(agent);
+        progress("cutting off one agent");
+        stack.plug_in(agent);
+        stack.await_ready(agent);
+        progress("plugging it in again");
+    }
     assert_eq!(stack.stop(&agents[0]), "0", "exit code after SIGTERM");
     progress("the stop of one agent");
     stack.scale(0);

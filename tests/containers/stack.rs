@@ -158,6 +158,21 @@ impl Stack {
         self.docker(&["kill", "--signal", "KILL", agent]);
     }
 
+    /// Cuts an agent off from everything: other agents, the store, the balancer.
+    pub(crate) fn cut_off(&self, agent: &str) {
+        self.docker(&["network", "disconnect", "--force", &self.network(), agent]);
+    }
+
+    /// Ends that.
+    pub(crate) fn plug_in(&self, agent: &str) {
+        let network = self.network();
+        self.docker(&["network", "connect", "--alias", "agent", &network, agent]);
+    }
+
+    fn network(&self) -> String {
+        format!("{}_default", self.project)
+    }
+
     /// Starts an agent that ended.
     pub(crate) fn restart(&self, agent: &str) {
         self.docker(&["start", agent]);

@@ -25,8 +25,9 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 /// What each PUT takes longer on the slow store.
 const PUT_DELAY: Duration = Duration::from_millis(60);
 const LIMIT: Duration = Duration::from_secs(600);
-/// Partitions of each topic that have records.
-const USED: i32 = 100;
+/// The topic that has the records, and its partitions.
+const HISTORY: &str = "history";
+const HISTORY_PARTITIONS: usize = 100;
 
 #[derive(Parser)]
 #[command(
@@ -36,13 +37,13 @@ struct CommandLine {
     /// The program to start
     #[arg(long, default_value = "target/release/floe")]
     floe: PathBuf,
-    /// Topics of the cluster
+    /// Topics beside the one with the records
     #[arg(long, default_value_t = 10)]
     topics: usize,
     /// Partitions of each
     #[arg(long, default_value_t = 10_000)]
     partitions: i32,
-    /// Records, over all topics
+    /// Records
     #[arg(long, default_value_t = 10_000_000)]
     records: usize,
     /// Starts to time
@@ -70,21 +71,17 @@ fn main() {
     rounds("MinIO, 60 ms more per PUT", &given, &mut broker);
 }
 
-fn topic(number: usize) -> String {
-    format!("history-{number}")
-}
-
 fn fill(broker: &Sandbox, given: &CommandLine) {
     let bootstrap = broker.bootstrap();
     for number in 0..given.topics {
-        client::create_topic(&bootstrap, &topic(number), given.partitions);
+        client::create_topic(&bootstrap, &format!("wide-{number}"), given.partitions);
     }
+    let partitions = i32::try_from(HISTORY_PARTITIONS).unwrap_or(i32::MAX);
+    client::create_topic(&bootstrap, HISTORY, partitions);
     let producer = producer(&bootstrap);
-    let names: Vec<String> = (0..given.topics).map(topic).collect();
     let value = [b'x'; 100];
-    for (name, number) in names.iter().cycle().zip(0..given.records) {
-        let partition = i32::try_from(number / given.topics).unwrap_or(i32::MAX) % USED;
-        send(&producer, name, partition, &value);
+    for (partition, _) in (0..partitions).cycle().zip(0..given.records) {
+        send(&producer, partition, &value);
     }
     flush(&producer);
 }
@@ -96,9 +93,9 @@ fn producer(bootstrap: &str) -> BaseProducer {
         .unwrap_or_else(|error| panic!("a producer: {error}"))
 }
 
-fn send(producer: &BaseProducer, topic: &str, partition: i32, value: &[u8]) {
+fn send(producer: &BaseProducer, partition: i32, value: &[u8]) {
     let mut record: BaseRecord<'_, (), [u8]> =
-        BaseRecord::to(topic).partition(partition).payload(value);
+        BaseRecord::to(HISTORY).partition(partition).payload(value);
     loop {
         match producer.send(record) {
             Ok(()) => return,
@@ -129,7 +126,7 @@ fn rounds(place: &str, given: &CommandLine, broker: &mut Sandbox) {
         let start = now();
         let ready = broker.restart();
         let producer = producer(&broker.bootstrap());
-        send(&producer, &topic(0), 0, b"first");
+        send(&producer, 0, b"first");
         flush(&producer);
         println!(
             "{place}, {} partitions, {} records, after {how}: ready after {} ms, first acknowledgement {} ms",

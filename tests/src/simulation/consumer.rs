@@ -28,11 +28,17 @@ use crate::history::{Id, Read, Seen};
 /// More than any record batch of a simulated producer takes when decompressed.
 const DECOMPRESSED_BYTES_MAX: usize = 1 << 20;
 
+/// How a consumer asks that asks all the time: questions between two fetches, and the pause before each.
+const ASKS: u32 = 4;
+const ASK_EVERY: Duration = Duration::from_millis(30);
+
 /// A consumer and its positions.
 #[derive(Debug)]
 pub struct Consumer {
     /// Whether there is one agent at a time.
     is_lonely: bool,
+    /// Whether it asks for the ends all the time.
+    asks_often: bool,
     random: StdRng,
     history: Arc<Mutex<Observed>>,
     topics: Arc<Topics>,
@@ -61,6 +67,7 @@ impl Consumer {
         let (passes, high_watermarks) = Default::default();
         Self {
             is_lonely,
+            asks_often: false,
             random,
             history,
             topics,
@@ -68,6 +75,12 @@ impl Consumer {
             passes,
             high_watermarks,
         }
+    }
+
+    /// The same, which asks for the ends of the logs all the time.
+    #[must_use]
+    pub fn asking_often(self, asks_often: bool) -> Self {
+        Self { asks_often, ..self }
     }
 
     /// Hands over what it read; a pass promised to reach the end in `ends`, if there is one.
@@ -91,7 +104,12 @@ impl Consumer {
             }
             let version = any_version(ApiKey::Fetch, &mut self.random);
             while self.poll(&mut link, version).await.is_ok() {
-                if self.random.random_ratio(1, 8) {
+                if self.asks_often {
+                    for _ in 0..ASKS {
+                        sleep(ASK_EVERY).await;
+                        self.ask_for_ends(&mut link).await.unwrap_or_default();
+                    }
+                } else if self.random.random_ratio(1, 8) {
                     self.ask_for_ends(&mut link).await.unwrap_or_default();
                 }
             }

@@ -38,6 +38,9 @@ pub struct Plan {
     pub replay_commits: u64,
     /// Whether there is never more than one process.
     pub is_lonely: bool,
+    /// Whether owners lose the sequencer again and again without knowing, while all else is well and the ends of
+    /// the logs are asked for all the time.
+    pub is_contested: bool,
     /// The lives of the cluster, one after the other.
     pub lives: Vec<Life>,
 }
@@ -85,9 +88,11 @@ impl Plan {
             .map(|id| producer(id, random))
             .collect();
         let is_lonely = random.random_ratio(1, 2);
+        let is_contested = !is_lonely && random.random_ratio(1, 4);
         let lives = (0..random.random_range(1..=4))
             .map(|_| match life(random) {
                 life if is_lonely => life.alone(),
+                life if is_contested => life.contested(random),
                 life => life,
             })
             .collect();
@@ -110,12 +115,37 @@ impl Plan {
             producer_states_bytes: pick(random, &[0, 1 << 10, 1 << 20]),
             replay_commits: pick(random, &[1, 4, 64, 10_000]),
             is_lonely,
+            is_contested,
             lives,
         }
     }
 }
 
 impl Life {
+    /// The same with a store and an engine that are quick and sound, and processes that are cut off from each
+    /// other for as long as a take-over lasts.
+    fn contested(self, random: &mut StdRng) -> Self {
+        let silence = |random: &mut StdRng| {
+            let which = random.random_range(0..3);
+            let time = millis(random, 1_000..4_000);
+            (millis(random, 300..2_000), Trouble::Silence(which, time))
+        };
+        Self {
+            processes: 3,
+            lasts: millis(random, 4_000..10_000),
+            troubles: (0..6).map(|_| silence(random)).collect(),
+            store: FaultPlan {
+                latency_median: Duration::from_millis(2),
+                ..FaultPlan::healthy()
+            },
+            engine: Faults {
+                latency: Duration::ZERO..Duration::from_millis(5),
+                ..Faults::none()
+            },
+            ..self
+        }
+    }
+
     /// The same for one process that nobody stands in for.
     fn alone(self) -> Self {
         Self {

@@ -78,7 +78,8 @@ async fn simulate(seed: u64) -> Report {
     let (mut consumers, stop) = (JoinSet::new(), CancellationToken::new());
     for _ in 0..plan.consumers {
         let (random, observed) = (world.fork(), Arc::clone(&observed));
-        let mut consumer = Consumer::new(plan.is_lonely, random, observed, Arc::clone(&topics));
+        let mut consumer = Consumer::new(plan.is_lonely, random, observed, Arc::clone(&topics))
+            .asking_often(plan.is_contested);
         let (agents, stop) = (Arc::clone(&world.agents), stop.clone());
         consumers.spawn(async move {
             stop.run_until_cancelled(consumer.run(&agents)).await;
