@@ -19,6 +19,7 @@ use floe_benches::time::now;
 use floe_tests::client;
 use floe_tests::proxy::Proxy;
 use floe_tests::sandbox::{Sandbox, Setup};
+use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
@@ -78,7 +79,7 @@ fn fill(broker: &Sandbox, given: &CommandLine) {
     }
     let partitions = i32::try_from(HISTORY_PARTITIONS).unwrap_or(i32::MAX);
     client::create_topic(&bootstrap, HISTORY, partitions);
-    let producer = producer(&bootstrap);
+    let producer = producer(&client::producer_config(&bootstrap));
     let value = [b'x'; 100];
     for (partition, _) in (0..partitions).cycle().zip(0..given.records) {
         send(&producer, partition, &value);
@@ -86,8 +87,7 @@ fn fill(broker: &Sandbox, given: &CommandLine) {
     flush(&producer);
 }
 
-fn producer(bootstrap: &str) -> BaseProducer {
-    let config = client::producer_config(bootstrap);
+fn producer(config: &ClientConfig) -> BaseProducer {
     config
         .create()
         .unwrap_or_else(|error| panic!("a producer: {error}"))
@@ -125,7 +125,8 @@ fn rounds(place: &str, given: &CommandLine, broker: &mut Sandbox) {
         };
         let start = now();
         let ready = broker.restart();
-        let producer = producer(&broker.bootstrap());
+        // Not idempotent: librdkafka waits 500 ms until it asks for a producer id a second time.
+        let producer = producer(&client::config(&broker.bootstrap()));
         send(&producer, 0, b"first");
         flush(&producer);
         println!(
