@@ -28,6 +28,8 @@ use crate::history::{Id, Read, Seen};
 /// More than any record batch of a simulated producer takes when decompressed.
 const DECOMPRESSED_BYTES_MAX: usize = 1 << 20;
 
+/// What a stock client waits after an error.
+const BACKOFF: Duration = Duration::from_millis(100);
 /// How a consumer asks that asks all the time: questions between two fetches, and the pause before each.
 const ASKS: u32 = 4;
 const ASK_EVERY: Duration = Duration::from_millis(30);
@@ -113,7 +115,7 @@ impl Consumer {
                     self.ask_for_ends(&mut link).await.unwrap_or_default();
                 }
             }
-            sleep(Duration::from_millis(20)).await;
+            sleep(BACKOFF).await;
         }
     }
 
@@ -126,7 +128,7 @@ impl Consumer {
             .any(|(partition, end)| self.positions.get(partition) < Some(end))
         {
             if self.poll(&mut link, 13).await.is_err() {
-                sleep(Duration::from_millis(20)).await;
+                sleep(BACKOFF).await;
                 let (broker, dead, id) = agents.connect(&mut self.random).await;
                 link = Link::new(&broker, dead, id);
                 self.new_agent();

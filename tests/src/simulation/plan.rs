@@ -135,7 +135,7 @@ impl Life {
             lasts: millis(random, 4_000..10_000),
             troubles: (0..6).map(|_| silence(random)).collect(),
             store: FaultPlan {
-                latency_median: Duration::from_millis(2),
+                latency_median: Duration::from_millis(10),
                 ..FaultPlan::healthy()
             },
             engine: Faults {
