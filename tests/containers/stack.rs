@@ -57,7 +57,7 @@ impl Parts {
         let mut parts = Parts::or_skip()?;
         let image = parts
             .docker
-            .image_or_skip(&names(config::postgres_images()))?;
+            .image_or_skip(&config::compose_postgres_images())?;
         parts.images.push(("POSTGRES_IMAGE", image));
         Some(parts)
     }

@@ -60,6 +60,15 @@ pub fn postgres_images() -> Vec<(String, String)> {
     images("FLOE_TEST_POSTGRES_IMAGE", "postgres")
 }
 
+/// PostgreSQL images for the compose file to look for, in order: one that `.ci/postgres-image` made, which the
+/// other tests leave alone since its programs are on this machine, else as in the file.
+pub fn compose_postgres_images() -> Vec<String> {
+    match variable("FLOE_TEST_POSTGRES_IMAGE") {
+        Some(image) => vec![image],
+        None => vec!["postgres:compose".to_owned(), "postgres:16".to_owned()],
+    }
+}
+
 /// The image that a variable names, else one built on this machine, else the public one.
 fn images(name: &str, image: &str) -> Vec<(String, String)> {
     match variable(name) {

@@ -15,6 +15,7 @@ use tokio_postgres::{NoTls, SimpleQueryMessage};
 use super::{missing, postgres_docker};
 use crate::config;
 use crate::say::say;
+use crate::wait;
 
 pub use super::postgres_program::Server;
 
@@ -192,6 +193,9 @@ impl Schema {
     }
 }
 
+/// How long a server that listens may take to answer.
+const START_LIMIT: Duration = Duration::from_secs(60);
+
 /// Runs statements on a connection of their own, on a thread of its own: tests have runtimes.
 pub(super) fn query(url: &str, sql: &str) -> Result<Vec<String>, String> {
     let asked = async {
@@ -241,6 +245,10 @@ fn find() -> Option<Postgres> {
     }
     match postgres_docker::start() {
         Ok((postgres, image)) => {
+            // It listens before it takes connections.
+            wait::until("PostgreSQL that answers", START_LIMIT, || {
+                query(&postgres.url(), "SELECT 1").ok()
+            });
             say(&format!(
                 "postgres: in Docker through testcontainers, image {image}"
             ));
