@@ -6,13 +6,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 
 use floe_tests::config;
-use floe_tests::simulation::run::{Report, each_seed, nth_seed, run};
+use floe_tests::simulation::run::{Report, each_seed, nth_seed, run, run_embedded};
 
 /// The first of the seeds that every change runs.
 const BASE: u64 = 0x0f10_e000;
 
 /// Seeds of a run that is not told how many.
 const SEEDS: u64 = 2_000;
+
+/// Seeds over the embedded engine, which costs more.
+const EMBEDDED_SEEDS: u64 = 60;
 
 /// Seeds that break a promise after which no more are run.
 const FAILURES_MAX: usize = 3;
@@ -66,6 +69,32 @@ fn no_seed_breaks_a_promise() {
         println!("FLOE_TEST_SEED={seed}: {report:#?}");
     }
     assert!(failed.is_empty(), "{} seeds break promises", failed.len());
+    assert!(acked > 0, "the simulation did nothing");
+}
+
+#[test]
+fn no_seed_breaks_a_promise_over_the_embedded_engine() {
+    let (broken, acked) = (Mutex::new(Vec::new()), Mutex::new(0));
+    each_seed(BASE ^ 2, EMBEDDED_SEEDS, |_, seed| {
+        let report = catch_unwind(AssertUnwindSafe(|| run_embedded(seed)));
+        let wrong = match report {
+            Ok(report) => {
+                *acked.lock().expect("not poisoned") += report.acked;
+                report.broken.into_iter().next()
+            }
+            Err(_) => Some("panicked".to_owned()),
+        };
+        let Some(wrong) = wrong else {
+            return ControlFlow::Continue(());
+        };
+        let mut broken = broken.lock().expect("not poisoned");
+        broken.push(format!("seed {seed}: {wrong}"));
+        ControlFlow::Break(())
+    });
+    let acked = acked.into_inner().expect("not poisoned");
+    println!("{EMBEDDED_SEEDS} seeds over the embedded engine: {acked} records acknowledged");
+    let broken = broken.into_inner().expect("not poisoned");
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
     assert!(acked > 0, "the simulation did nothing");
 }
 

@@ -38,6 +38,8 @@ pub struct Plan {
     pub replay_commits: u64,
     /// Whether there is never more than one process.
     pub is_lonely: bool,
+    /// Whether the metadata is kept by the embedded engine, over the same store.
+    pub is_embedded: bool,
     /// Whether owners lose the sequencer again and again without knowing, while all else is well and the ends of
     /// the logs are asked for all the time.
     pub is_contested: bool,
@@ -115,8 +117,24 @@ impl Plan {
             producer_states_bytes: pick(random, &[0, 1 << 10, 1 << 20]),
             replay_commits: pick(random, &[1, 4, 64, 10_000]),
             is_lonely,
+            is_embedded: false,
             is_contested,
             lives,
+        }
+    }
+}
+
+impl Plan {
+    /// The same run over the embedded engine. What it reads is not damaged on the way: it would take that for
+    /// damage in the store, and stop.
+    #[must_use]
+    pub fn embedded(mut self) -> Self {
+        for life in &mut self.lives {
+            life.store.damaged_get_rate = 0.0;
+        }
+        Self {
+            is_embedded: true,
+            ..self
         }
     }
 }

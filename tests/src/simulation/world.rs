@@ -13,6 +13,7 @@ use floe_agent::topic_config::BrokerSettings;
 use floe_metadata::api::BrokerAddress;
 use floe_metadata::cluster::NewCluster;
 use floe_metadata::engine::memory::{Faults, MemoryEngine};
+use floe_metadata::engine::slatedb::SlateOptions;
 use floe_metadata::ownership::{Exclusion, OwnerId};
 use floe_metadata::rpc::simulated::Network;
 use floe_metadata::service::{EngineChoice, Service, ServiceConfig};
@@ -285,7 +286,11 @@ impl World {
         );
         let service = ServiceConfig {
             store,
-            engine: EngineChoice::Memory(self.engine.clone()),
+            engine: if self.plan.is_embedded {
+                EngineChoice::Store(SlateOptions::bucket())
+            } else {
+                EngineChoice::Memory(self.engine.clone())
+            },
             exclusion: Exclusion::Shared,
             may_own: true,
             dial: self.network.dialer(&address),
