@@ -24,7 +24,7 @@ pub struct Tools {
     /// A folder on the disk to be measured, for everything that servers write.
     pub folder: PathBuf,
     /// Jars of Kafka 4.2.
-    pub kafka: crate::servers::KafkaJars,
+    pub kafka: floe_tests::components::java::Kafka,
     /// Repetitions of each figure.
     pub repeats: usize,
     /// Share of the usual amount of data, for a quick look: 1 is a GiB where that is asked.

@@ -2,14 +2,14 @@
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
+use floe_tests::components::java::Kafka as Jars;
 use floe_tests::components::s3::{Bucket, S3};
 use floe_tests::process::Process;
-use floe_tests::program::Program;
 use floe_tests::sandbox::{Sandbox, Setup};
 use floe_tests::wait;
 
@@ -121,47 +121,6 @@ impl Minio {
     }
 }
 
-/// Jars of Apache Kafka 4.2.
-#[derive(Clone, Debug)]
-pub struct KafkaJars {
-    java: PathBuf,
-    class_path: String,
-}
-
-impl KafkaJars {
-    /// Those in `folder`, copied there by Maven if it is empty.
-    ///
-    /// # Panics
-    ///
-    /// If Java or Maven is missing or fails.
-    pub fn find(folder: &Path, pom: &Path) -> KafkaJars {
-        let java = floe_tests::components::program("java").expect("`java` is on the search path");
-        if !folder.join("kafka_2.13-4.2.0.jar").is_file() {
-            Program::new("mvn")
-                .args(["-q", "-B", "dependency:copy-dependencies", "-f"])
-                .arg(pom)
-                .arg(format!("-DoutputDirectory={}", folder.display()))
-                .limit(Duration::from_secs(600))
-                .run();
-        }
-        KafkaJars {
-            java,
-            class_path: format!("{}/*", folder.display()),
-        }
-    }
-
-    /// A class of Kafka's with its usual quiet log.
-    pub fn class(&self, class: &str) -> Program {
-        Program::new(&self.java)
-            .args([
-                "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
-                "-cp",
-                &self.class_path,
-            ])
-            .arg(class)
-    }
-}
-
 /// A Kafka broker: one KRaft node with its own defaults and the JVM options of its start script.
 #[derive(Debug)]
 pub struct Kafka {
@@ -189,7 +148,7 @@ impl Kafka {
     /// # Panics
     ///
     /// If it does not start.
-    pub fn start(jars: &KafkaJars, folder: &Path) -> Kafka {
+    pub fn start(jars: &Jars, folder: &Path) -> Kafka {
         let (address, controller) = (free_address(), free_address());
         fs::create_dir_all(folder).expect("the folder can be made");
         let properties = folder.join("server.properties");
@@ -216,19 +175,7 @@ impl Kafka {
             .arg(&properties)
             .run();
         let start = wait::now();
-        let process = Process::spawn(
-            "kafka",
-            Command::new(&jars.java)
-                .args(JVM)
-                .args([
-                    "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
-                    "-cp",
-                    &jars.class_path,
-                ])
-                .arg("kafka.Kafka")
-                .arg(&properties),
-        )
-        .expect("java can be started");
+        let process = jars.class_on(&JVM, "kafka.Kafka").arg(&properties).spawn();
         wait::until("a Kafka that answers", READY_LIMIT, || {
             answers(address).then_some(())
         });

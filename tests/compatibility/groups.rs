@@ -1,60 +1,22 @@
 //! Consumer groups of stock clients in other languages, with every assignor they have.
 
-use std::time::Duration;
-
-use floe_tests::components::{missing, program_or_skip};
-use floe_tests::program::{Program, artifacts};
-
 use crate::java::Tools;
-use crate::python::python;
-use crate::{Broker, source, topic};
-
-const BUILD_LIMIT: Duration = Duration::from_secs(600);
-
-fn in_python(script: &str) {
-    let Some(python) = python() else { return };
-    for broker in [Broker::on_folder(), Broker::on_s3()] {
-        let finished = Program::new(&python)
-            .arg(source(script))
-            .args([&broker.bootstrap, &topic("python-groups")])
-            .run();
-        assert_eq!(finished.output.trim(), "OK", "{}", finished.errors);
-    }
-}
+use crate::python::round_trip;
+use crate::{Broker, topic};
 
 #[test]
 fn confluent_kafka() {
-    in_python("python/confluent_groups.py");
+    round_trip("python/confluent_groups.py");
 }
 
 #[test]
 fn kafka_python() {
-    in_python("python/kafka_python_groups.py");
+    round_trip("python/kafka_python_groups.py");
 }
 
 #[test]
 fn franz_go() {
-    let Some(go) = program_or_skip("go", "go") else {
-        return;
-    };
-    let program = artifacts("go").join("groups");
-    let built = Program::new(go)
-        .args(["build", "-o"])
-        .arg(&program)
-        .arg("./groups")
-        .folder(&source("go"))
-        .limit(BUILD_LIMIT)
-        .try_run();
-    if let Err(why) = built {
-        missing("go", &format!("the client could not be built: {why}"));
-        return;
-    }
-    for broker in [Broker::on_folder(), Broker::on_s3()] {
-        let finished = Program::new(&program)
-            .args([&broker.bootstrap, &topic("go-groups")])
-            .run();
-        assert_eq!(finished.output.trim(), "OK", "{}", finished.errors);
-    }
+    crate::go::check("go-groups", "./groups");
 }
 
 /// The console consumer in a group, twice, and what `kafka-consumer-groups` says and does.

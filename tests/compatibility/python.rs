@@ -1,19 +1,15 @@
 //! Python: confluent-kafka (librdkafka) and kafka-python, in a virtual environment of their own.
 
-use std::path::PathBuf;
-
 use floe_tests::components::python::interpreter_or_skip;
 use floe_tests::program::Program;
 
 use crate::{Broker, source, topic};
 
-/// The interpreter of the environment that has the clients.
-pub(crate) fn python() -> Option<PathBuf> {
-    interpreter_or_skip("python", &source("python/requirements.txt"))
-}
-
-fn round_trip(script: &str) {
-    let Some(python) = python() else { return };
+/// Runs a script against each kind of broker.
+pub(crate) fn round_trip(script: &str) {
+    let Some(python) = interpreter_or_skip("python", &source("python/requirements.txt")) else {
+        return;
+    };
     for broker in [Broker::on_folder(), Broker::on_s3()] {
         let finished = Program::new(&python)
             .arg(source(script))

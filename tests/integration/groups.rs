@@ -266,7 +266,6 @@ fn produce(bootstrap: &str, stop: &AtomicBool) {
     while !stop.load(Ordering::SeqCst) {
         fill(bootstrap, "t", next..next + 2 * PARTITIONS);
         next += 2 * PARTITIONS;
-        wait::pause(Duration::from_millis(20));
     }
 }
 

@@ -6,7 +6,7 @@ use floe_protocol::messages::delete_groups::{
     DeletableGroupResult, DeleteGroupsRequest, DeleteGroupsResponse,
 };
 
-use super::groups::{PATIENCE, ask, codes};
+use super::groups::remove;
 use super::{Context, Handler, Refuse};
 
 impl Handler for DeleteGroupsRequest {
@@ -14,8 +14,9 @@ impl Handler for DeleteGroupsRequest {
         let names = self.groups_names.iter();
         let names: Vec<_> = names.map(|name| name.as_str().to_owned()).collect();
         let count = names.len();
-        let reply = ask(context, GroupRequest::DeleteGroups(names), PATIENCE).await;
-        response(&self, codes(reply, count))
+        let request = GroupRequest::DeleteGroups(names);
+        let removed = remove(context, request, count, ErrorCode::GroupIdNotFound).await;
+        response(&self, removed.unwrap_or_else(|code| vec![code; count]))
     }
 }
 

@@ -26,12 +26,46 @@ pub(super) async fn ask(
     request: GroupRequest,
     patience: Duration,
 ) -> Result<GroupReply, ErrorCode> {
+    let asked = ask_in_doubt(context, request, patience).await;
+    asked.map(|(reply, _)| reply)
+}
+
+/// Has something removed, with one code per thing. What an earlier attempt may have removed already is answered
+/// by `gone`: then it is done.
+///
+/// # Errors
+/// As [`ask`].
+pub(super) async fn remove(
+    context: &Context,
+    request: GroupRequest,
+    count: usize,
+    gone: ErrorCode,
+) -> Result<Vec<ErrorCode>, ErrorCode> {
+    let (reply, in_doubt) = ask_in_doubt(context, request, PATIENCE).await?;
+    let codes = codes(Ok(reply), count);
+    Ok(if in_doubt { done(codes, gone) } else { codes })
+}
+
+/// What a repeat finds gone has been removed.
+fn done(codes: Vec<ErrorCode>, gone: ErrorCode) -> Vec<ErrorCode> {
+    let code = |code| if code == gone { ErrorCode::None } else { code };
+    codes.into_iter().map(code).collect()
+}
+
+/// The reply, and whether an earlier attempt may have happened.
+async fn ask_in_doubt(
+    context: &Context,
+    request: GroupRequest,
+    patience: Duration,
+) -> Result<(GroupReply, bool), ErrorCode> {
     let deadline = Instant::now() + patience;
     let asking = async {
+        let mut in_doubt = false;
         loop {
             if let Ok(reply) = context.broker.metadata.group(request.clone()).await {
-                return Ok(reply);
+                return Ok((reply, in_doubt));
             }
+            in_doubt = true;
             wait_for_owner(context).await?;
         }
     };
@@ -82,4 +116,16 @@ pub(super) fn codes(reply: Result<GroupReply, ErrorCode>, count: usize) -> Vec<E
 /// A string of its own: one from a request would keep the frame in memory.
 pub(super) fn owned(text: Option<&Str>) -> Option<String> {
     text.map(|text| text.as_str().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_repeat_finds_gone_is_done() {
+        use ErrorCode::{GroupIdNotFound, NonEmptyGroup, None};
+        let found = vec![GroupIdNotFound, NonEmptyGroup, None];
+        assert_eq!(done(found, GroupIdNotFound), [None, NonEmptyGroup, None]);
+    }
 }

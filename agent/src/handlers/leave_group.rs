@@ -6,7 +6,7 @@ use floe_protocol::messages::leave_group::{
     LeaveGroupRequest, LeaveGroupResponse, MemberIdentity, MemberResponse,
 };
 
-use super::groups::{PATIENCE, ask, codes, owned};
+use super::groups::{owned, remove};
 use super::{Context, Handler, Refuse};
 
 /// The first version with several members.
@@ -29,11 +29,11 @@ impl Handler for LeaveGroupRequest {
         };
         let count = members.len();
         let group = self.group_id.as_str().to_owned();
-        let reply = ask(context, GroupRequest::Leave { group, members }, PATIENCE).await;
-        if let Err(code) = &reply {
-            return failed(*code);
-        }
-        let codes = codes(reply, count);
+        let request = GroupRequest::Leave { group, members };
+        let codes = match remove(context, request, count, ErrorCode::UnknownMemberId).await {
+            Ok(codes) => codes,
+            Err(code) => return failed(code),
+        };
         if is_batched {
             response(&self, &codes)
         } else {

@@ -12,13 +12,13 @@
     reason = "a command-line tool speaks on standard output"
 )]
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
 use floe_benches::compare::{Samples, Tools, figures, run};
 use floe_benches::json;
-use floe_benches::servers::KafkaJars;
+use floe_tests::components::java::Kafka;
 
 #[derive(Parser)]
 #[command(about = "Measures Floe and Apache Kafka 4.2 side by side")]
@@ -60,13 +60,12 @@ fn measure(command: CommandLine) -> std::io::Result<String> {
     let beside = |name: &str| here.with_file_name(name);
     std::fs::create_dir_all(&command.out)?;
     std::fs::create_dir_all(&command.kafka)?;
-    let pom =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/compatibility/java/kafka-4.2/pom.xml");
     let tools = Tools {
         floe: command.floe.unwrap_or_else(|| beside("floe")),
         workload: beside("workload"),
         folder: command.out.canonicalize()?,
-        kafka: KafkaJars::find(&command.kafka.canonicalize()?, &pom),
+        kafka: Kafka::in_folder("4.2", &command.kafka.canonicalize()?)
+            .map_err(std::io::Error::other)?,
         repeats: command.repeats,
         scale: command.scale,
     };

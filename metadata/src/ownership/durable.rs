@@ -75,14 +75,56 @@ impl DurableMarks {
         }
         let path = key::durable(self.lineage, revision);
         let text = Bytes::from(seal(format!("floe durable 1\nrevision {revision}\n")));
-        let before = std::mem::replace(&mut self.marked, revision);
         self.store
             .put_create(&path, vec![text], Caller::Metadata)
             .await?;
+        let before = std::mem::replace(&mut self.marked, revision);
         if before > 0 {
             let path = key::durable(self.lineage, before);
             self.store.delete(&path, Caller::Metadata).await?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use floe_storage::store::fault::{FaultPlan, FaultStore};
+    use futures::TryStreamExt;
+    use object_store::memory::InMemory;
+
+    use super::*;
+    use crate::testing::store_over;
+
+    const LINEAGE: Lineage = Lineage([7; 16]);
+
+    async fn marked(store: &Store) -> Vec<u64> {
+        let names = store.list(&key::epochs(LINEAGE), Caller::Metadata);
+        let names: Vec<_> = names.try_collect().await.unwrap();
+        let marks = names.iter();
+        let marks = marks.filter_map(|it| key::parse_durable(LINEAGE, &it.location));
+        marks.collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_mark_that_could_not_be_made_is_made_later() {
+        let faults = FaultStore::new(Arc::new(InMemory::new()), FaultPlan::none(), 1);
+        let store = store_over(Arc::new(faults.clone()));
+        let (durable, reader) = latest::channel(5);
+        let mut marks = DurableMarks::new(store.clone(), LINEAGE, reader, 0);
+        let before = faults.set_plan(FaultPlan {
+            failed_rate: 1.0,
+            ..FaultPlan::none()
+        });
+        marks.mark().await.unwrap_err();
+        faults.set_plan(before);
+        assert!(marked(&store).await.is_empty());
+        marks.mark().await.unwrap();
+        assert_eq!(marked(&store).await, [5]);
+        durable.set(9);
+        marks.mark().await.unwrap();
+        assert_eq!(marked(&store).await, [9]);
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use floe_protocol::types::{Offset, TopicPartition};
 use floe_storage::segment::SegmentId;
 use futures::stream::{self, Stream};
@@ -272,22 +273,21 @@ fn advanced(extents: &[&(TopicPartition, Extent)]) -> proto::Advanced {
 }
 
 fn advanced_to(ends: impl Iterator<Item = (TopicPartition, Offset)>) -> proto::Advanced {
-    let mut topics: Vec<proto::AdvancedTopic> = Vec::new();
-    let mut last = None;
-    for (partition, end) in ends {
-        if last != Some(partition.topic) {
-            last = Some(partition.topic);
-            topics.push(proto::AdvancedTopic {
-                topic: id_bytes(partition.topic),
-                ..proto::AdvancedTopic::default()
-            });
-        }
-        if let Some(run) = topics.last_mut() {
-            run.partitions.push(partition.partition);
-            run.end_offsets.push(unsigned(end));
-        }
+    let ends: Vec<_> = ends.collect();
+    let topics = ends.chunk_by(|(one, _), (other, _)| one.topic == other.topic);
+    let topics = topics.map(|run| proto::AdvancedTopic {
+        topic: topic_of(run.first().map(|(partition, _)| partition)),
+        partitions: run.iter().map(|(it, _)| it.partition).collect(),
+        end_offsets: run.iter().map(|(_, end)| unsigned(*end)).collect(),
+    });
+    proto::Advanced {
+        topics: topics.collect(),
     }
-    proto::Advanced { topics }
+}
+
+/// The topic of a run, which is never empty.
+fn topic_of(first: Option<&TopicPartition>) -> Bytes {
+    first.map(|first| id_bytes(first.topic)).unwrap_or_default()
 }
 
 fn ends(message: proto::Advanced) -> Result<Arc<[(TopicPartition, Offset)]>, Malformed> {
@@ -304,28 +304,22 @@ fn ends(message: proto::Advanced) -> Result<Arc<[(TopicPartition, Offset)]>, Mal
 }
 
 fn committed(segment: SegmentId, extents: &[&(TopicPartition, Extent)]) -> proto::CommittedSegment {
-    let mut topics: Vec<proto::CommittedTopic> = Vec::new();
-    let mut last = None;
-    for (partition, extent) in extents {
-        if last != Some(partition.topic) {
-            last = Some(partition.topic);
-            topics.push(proto::CommittedTopic {
-                topic: id_bytes(partition.topic),
-                ..proto::CommittedTopic::default()
-            });
+    let topics = extents.chunk_by(|(one, _), (other, _)| one.topic == other.topic);
+    let topics = topics.map(|run| {
+        let extents = || run.iter().map(|(_, extent)| extent);
+        proto::CommittedTopic {
+            topic: topic_of(run.first().map(|(partition, _)| partition)),
+            partitions: run.iter().map(|(it, _)| it.partition).collect(),
+            positions_bytes: extents().map(|it| it.position_bytes).collect(),
+            lengths_bytes: extents().map(|it| it.length_bytes).collect(),
+            base_offsets: extents().map(|it| unsigned(it.base_offset)).collect(),
+            end_offsets: extents().map(|it| unsigned(it.end_offset)).collect(),
+            max_timestamps_ms: extents().map(|it| it.max_timestamp_ms).collect(),
         }
-        if let Some(run) = topics.last_mut() {
-            run.partitions.push(partition.partition);
-            run.positions_bytes.push(extent.position_bytes);
-            run.lengths_bytes.push(extent.length_bytes);
-            run.base_offsets.push(unsigned(extent.base_offset));
-            run.end_offsets.push(unsigned(extent.end_offset));
-            run.max_timestamps_ms.push(extent.max_timestamp_ms);
-        }
-    }
+    });
     proto::CommittedSegment {
         segment: Some(segment.into()),
-        topics,
+        topics: topics.collect(),
     }
 }
 

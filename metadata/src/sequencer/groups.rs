@@ -28,6 +28,8 @@ use crate::state::{self, Command, State};
 
 /// How often it is looked whether offsets have had their time, as often as Kafka does.
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(10 * 60);
+/// The same while there is more than one command takes.
+const EXPIRY_AGAIN: Duration = Duration::from_secs(1);
 /// The first time for a new owner.
 const EXPIRY_FIRST: Duration = Duration::from_secs(60);
 
@@ -226,7 +228,14 @@ impl Sequencer {
         let outcomes = self.coordination.coordinator.tick(now);
         self.group_outcomes(outcomes);
         if now >= self.coordination.expiry_due {
-            self.coordination.expiry_due = now + EXPIRY_INTERVAL;
+            // By cluster time, which follows a clock that jumps in steps: its next step can wait.
+            let has_more = self.state.has_expired_offsets(self.state.now_ms());
+            let again = if has_more {
+                EXPIRY_AGAIN
+            } else {
+                EXPIRY_INTERVAL
+            };
+            self.coordination.expiry_due = now + again;
             if self.state.has_expired_offsets(self.clock.now_ms()) {
                 self.push(Command::ExpireOffsets, Waiting::Nobody);
             }

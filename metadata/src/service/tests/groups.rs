@@ -300,3 +300,35 @@ async fn offsets_that_nobody_comes_for_expire() {
         GroupReply::Listed(vec![])
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn more_offsets_than_one_command_takes_expire_soon() {
+    const PARTITIONS: i32 = 10_500;
+    let world = World::calm();
+    let (service, _) = with_topic(&world, 1).await;
+    let client = service.client();
+    client.create_topic(new_topic(2, PARTITIONS)).await.unwrap();
+    let offsets = (0..PARTITIONS).map(|partition| OffsetCommit {
+        topic: TopicRef::Id(topic_id(2)),
+        partition,
+        committed: CommittedOffset {
+            offset: 7,
+            leader_epoch: -1,
+            metadata: Arc::from(""),
+        },
+    });
+    let commit = GroupRequest::CommitOffsets {
+        by: identity("", -1),
+        unknown_group: ErrorCode::GroupIdNotFound,
+        offsets: offsets.collect(),
+    };
+    ask(&client, commit).await;
+    tokio::time::sleep(Duration::from_secs(8 * 24 * 3600)).await;
+    // Cluster time follows by an hour per command.
+    for _ in 0..200 {
+        client.allocate_producer_ids().await.unwrap();
+    }
+    // Ten minutes until it is looked, not twice.
+    tokio::time::sleep(Duration::from_secs(605)).await;
+    assert_eq!(stored(&client).await, []);
+}

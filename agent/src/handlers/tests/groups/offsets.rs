@@ -90,36 +90,26 @@ fn fetch(group: &str, topics: Option<&[(&str, &[i32])]>, version: i16) -> Offset
 
 /// Name, partition, offset, metadata and code of each partition of the first group.
 fn found(answer: &OffsetFetchResponse) -> Vec<(String, i32, i64, String, i16)> {
-    let old = answer.topics.iter().flat_map(|topic| {
-        let partitions = topic.partitions.iter();
-        partitions.map(|it| {
-            let metadata = it.metadata.as_deref().unwrap_or("null").to_owned();
-            let name = topic.name.as_str().to_owned();
-            (
-                name,
-                it.partition_index,
-                it.committed_offset,
-                metadata,
-                it.error_code,
-            )
-        })
-    });
-    let new = answer.groups.iter().take(1).flat_map(|group| &group.topics);
-    let new = new.flat_map(|topic| {
-        let partitions = topic.partitions.iter();
-        partitions.map(|it| {
-            let metadata = it.metadata.as_deref().unwrap_or("null").to_owned();
-            let name = topic.name.as_str().to_owned();
-            (
-                name,
-                it.partition_index,
-                it.committed_offset,
-                metadata,
-                it.error_code,
-            )
-        })
-    });
-    old.chain(new).collect()
+    // Older and newer versions have types of their own for the same.
+    macro_rules! partitions {
+        ($topics:expr) => {
+            $topics.flat_map(|topic| {
+                topic.partitions.iter().map(|it| {
+                    let metadata = it.metadata.as_deref().unwrap_or("null");
+                    (
+                        topic.name.as_str().to_owned(),
+                        it.partition_index,
+                        it.committed_offset,
+                        metadata.to_owned(),
+                        it.error_code,
+                    )
+                })
+            })
+        };
+    }
+    let first = answer.groups.iter().take(1);
+    let new = partitions!(first.flat_map(|group| &group.topics));
+    partitions!(answer.topics.iter()).chain(new).collect()
 }
 
 fn entry(name: &str, index: i32, offset: i64, metadata: &str) -> (String, i32, i64, String, i16) {
