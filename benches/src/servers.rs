@@ -1,17 +1,15 @@
 //! Servers that are measured, each a child process with a folder of its own: Floe, MinIO, Apache Kafka.
 
-use std::fs;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use floe_tests::components::java::Kafka as Jars;
+use floe_tests::components::kafka::Server;
 use floe_tests::components::s3::{Bucket, S3};
 use floe_tests::process::Process;
 use floe_tests::sandbox::{Sandbox, Setup};
-use floe_tests::wait;
 
 /// A server is up within this time.
 const READY_LIMIT: Duration = Duration::from_secs(60);
@@ -22,7 +20,7 @@ pub enum Broker {
     /// Ours.
     Floe(Box<Sandbox>),
     /// Apache Kafka.
-    Kafka(Kafka),
+    Kafka(Server),
 }
 
 impl Broker {
@@ -30,7 +28,7 @@ impl Broker {
     pub fn bootstrap(&self) -> String {
         match self {
             Broker::Floe(sandbox) => sandbox.bootstrap(),
-            Broker::Kafka(kafka) => kafka.address.to_string(),
+            Broker::Kafka(kafka) => kafka.address().to_string(),
         }
     }
 
@@ -38,7 +36,7 @@ impl Broker {
     pub fn id(&mut self) -> u32 {
         match self {
             Broker::Floe(sandbox) => sandbox.process().id(),
-            Broker::Kafka(kafka) => kafka.process.id(),
+            Broker::Kafka(kafka) => kafka.id(),
         }
     }
 
@@ -119,92 +117,4 @@ impl Minio {
     pub fn id(&self) -> u32 {
         self.process.id()
     }
-}
-
-/// A Kafka broker: one KRaft node with its own defaults and the JVM options of its start script.
-#[derive(Debug)]
-pub struct Kafka {
-    address: SocketAddr,
-    process: Process,
-    /// Time from the start of the process until it answered.
-    pub ready_after: Duration,
-}
-
-/// What `kafka-server-start.sh` and `kafka-run-class.sh` give the JVM.
-const JVM: [&str; 8] = [
-    "-Xms1G",
-    "-Xmx1G",
-    "-server",
-    "-XX:+UseG1GC",
-    "-XX:MaxGCPauseMillis=20",
-    "-XX:InitiatingHeapOccupancyPercent=35",
-    "-XX:+ExplicitGCInvokesConcurrent",
-    "-Djava.awt.headless=true",
-];
-
-impl Kafka {
-    /// Formats `folder` and starts a broker on it.
-    ///
-    /// # Panics
-    ///
-    /// If it does not start.
-    pub fn start(jars: &Jars, folder: &Path) -> Kafka {
-        let (address, controller) = (free_address(), free_address());
-        fs::create_dir_all(folder).expect("the folder can be made");
-        let properties = folder.join("server.properties");
-        let text = format!(
-            "process.roles=broker,controller\nnode.id=1\n\
-             controller.quorum.bootstrap.servers={controller}\n\
-             listeners=PLAINTEXT://{address},CONTROLLER://{controller}\n\
-             advertised.listeners=PLAINTEXT://{address}\n\
-             controller.listener.names=CONTROLLER\ninter.broker.listener.name=PLAINTEXT\n\
-             listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT\n\
-             log.dirs={}\noffsets.topic.replication.factor=1\n\
-             transaction.state.log.replication.factor=1\ntransaction.state.log.min.isr=1\n",
-            folder.join("log").display()
-        );
-        fs::write(&properties, text).expect("the folder can be written");
-        jars.class("kafka.tools.StorageTool")
-            .args([
-                "format",
-                "--standalone",
-                "-t",
-                "Zmxvb2ViZW5jaG1hcmtzMQ",
-                "-c",
-            ])
-            .arg(&properties)
-            .run();
-        let start = wait::now();
-        let process = jars.class_on(&JVM, "kafka.Kafka").arg(&properties).spawn();
-        wait::until("a Kafka that answers", READY_LIMIT, || {
-            answers(address).then_some(())
-        });
-        Kafka {
-            address,
-            process,
-            ready_after: start.elapsed(),
-        }
-    }
-}
-
-/// Whether a broker there answers ApiVersions.
-fn answers(address: SocketAddr) -> bool {
-    use std::io::{Read, Write};
-    // ApiVersions version 0, correlation id 1, client id null.
-    const REQUEST: [u8; 14] = [0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 1, 0xff, 0xff];
-    let ask = || -> std::io::Result<()> {
-        let mut connection = TcpStream::connect(address)?;
-        connection.set_read_timeout(Some(Duration::from_millis(500)))?;
-        connection.write_all(&REQUEST)?;
-        connection.read_exact(&mut [0; 8])
-    };
-    ask().is_ok()
-}
-
-/// A local address that was free a moment ago; Kafka must know its ports before it starts.
-fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("an ephemeral port is free");
-    listener
-        .local_addr()
-        .expect("a bound socket has an address")
 }

@@ -14,6 +14,7 @@ pub mod emulated;
 pub mod gcs;
 mod gcs_front;
 pub mod java;
+pub mod kafka;
 mod keeper;
 pub mod postgres;
 mod postgres_docker;

@@ -13,6 +13,7 @@
 //! | `FLOE_TEST_BINARY` | the `floe` program to test, default the one cargo built for this run |
 //! | `FLOE_TEST_BOOTSTRAP` | a running broker, Floe or not: the client tests use it instead of starting one |
 //! | `FLOE_TEST_KILL_ROUNDS` | rounds of the kill -9 loop per store, default 3 |
+//! | `FLOE_TEST_SCRIPT` | the one script that is compared with Kafka, default all |
 //! | `FLOE_TEST_SEEDS` | how many seeds the simulation runs, default 2,000 |
 //! | `FLOE_TEST_SEED` | the one seed the simulation runs instead |
 
@@ -31,6 +32,11 @@ fn variable(name: &str) -> Option<String> {
 pub fn is_required(component: &str) -> bool {
     variable("FLOE_TEST_REQUIRE")
         .is_some_and(|list| list.split(',').any(|name| name.trim() == component))
+}
+
+/// The one script of the comparison with Kafka to run.
+pub fn script() -> Option<String> {
+    variable("FLOE_TEST_SCRIPT")
 }
 
 /// Endpoint of an S3 service that the caller runs, such as `http://127.0.0.1:9000`.

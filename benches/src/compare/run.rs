@@ -18,8 +18,9 @@ use serde_json::Value;
 
 use super::{Samples, Tools};
 use crate::memory;
-use crate::servers::{Broker, Kafka, Minio, floe_on_folder};
+use crate::servers::{Broker, Minio, floe_on_folder};
 use crate::speed_of_light;
+use floe_tests::components::kafka::Server;
 
 /// What "a slow store" means in all figures.
 const PUT_DELAY: Duration = Duration::from_millis(60);
@@ -90,7 +91,7 @@ impl Tools {
                 }
             }
             Place::KafkaFolder => {
-                let broker = Broker::Kafka(Kafka::start(&self.kafka, &data));
+                let broker = Broker::Kafka(Server::start(&self.kafka, &data));
                 Bench {
                     broker,
                     minio: None,
