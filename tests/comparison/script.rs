@@ -8,7 +8,6 @@
 //! - `until: {/json/pointer: value}`: asked again until the answer is so; only the last one counts.
 //! - `start: true`: sent without waiting; a later `{await: NAME}` takes the answer.
 //! - `quiet: true`: the answer is not compared.
-//! - `order: {/json/pointer: Field}`: an array whose order means nothing is sorted by that field.
 //! - `{pause_ms: N}`: nothing is asked for that time.
 
 use std::collections::BTreeMap;
@@ -52,8 +51,6 @@ pub(crate) struct Ask {
     pub(crate) keep: BTreeMap<String, String>,
     /// What the answer must have at a pointer before it counts.
     pub(crate) until: Map<String, Value>,
-    /// Pointers to arrays without an order, and the field that orders them.
-    pub(crate) order: BTreeMap<String, String>,
     /// Whether the answer is awaited later.
     pub(crate) is_started: bool,
     /// Whether the answer is not compared.
@@ -104,9 +101,7 @@ fn step(value: &Value) -> Step {
         .as_str()
         .unwrap_or_else(|| panic!("no step: {value}"));
     let (api, version) = ask.split_once(' ').expect("`ask: API VERSION`");
-    let known = [
-        "step", "ask", "with", "keep", "until", "order", "start", "quiet",
-    ];
+    let known = ["step", "ask", "with", "keep", "until", "start", "quiet"];
     let object = value.as_object().expect("a step is a map");
     let stranger = object.keys().find(|key| !known.contains(&key.as_str()));
     assert!(stranger.is_none(), "a step has no `{stranger:?}`: {value}");
@@ -131,7 +126,6 @@ fn step(value: &Value) -> Step {
         },
         keep: texts(&value["keep"]),
         until: value["until"].as_object().cloned().unwrap_or_default(),
-        order: texts(&value["order"]),
         is_started: value["start"] == json!(true),
         is_quiet: value["quiet"] == json!(true),
     })

@@ -20,6 +20,35 @@ const UNTIL_LIMIT: Duration = Duration::from_secs(20);
 /// Between two requests of a step that waits.
 const AGAIN: Duration = Duration::from_millis(100);
 
+const NO_ID: &str = "00000000-0000-0000-0000-000000000000";
+const AN_HOUR_MS: i64 = 3_600_000;
+/// Fields with ids of brokers.
+const NODE_FIELDS: [&str; 8] = [
+    "NodeId",
+    "BrokerId",
+    "LeaderId",
+    "ControllerId",
+    "IsrNodes",
+    "ReplicaNodes",
+    "ReplicaId",
+    "ResourceName",
+];
+/// Fields that tell the elements of an array from each other.
+const IDENTITIES: [&str; 12] = [
+    "Name",
+    "Topic",
+    "TopicName",
+    "PartitionIndex",
+    "Partition",
+    "Index",
+    "GroupId",
+    "MemberId",
+    "ResourceName",
+    "ApiKey",
+    "Key",
+    "EntityType",
+];
+
 /// The answers to a script: per step, what stands at each path of the answer.
 pub(crate) type Transcript = BTreeMap<String, BTreeMap<String, String>>;
 
@@ -36,10 +65,12 @@ pub(crate) fn run(
     let mut session = Session {
         apis,
         address,
-        kept: Vec::new(),
+        node: Value::Null,
+        kept: vec![("port".to_owned(), json!(address.port()))],
         started: BTreeMap::new(),
         transcript: Transcript::new(),
     };
+    session.learn();
     for step in &script.steps {
         match step {
             Step::Pause(pause_ms) => wait::pause(Duration::from_millis(*pause_ms)),
@@ -60,6 +91,8 @@ pub(crate) fn run(
 struct Session<'a> {
     apis: &'a BTreeMap<String, Api>,
     address: SocketAddr,
+    /// The broker's id.
+    node: Value,
     /// Values that were kept, by name.
     kept: Vec<(String, Value)>,
     started: BTreeMap<String, (Ask, JoinHandle<Option<Vec<u8>>>)>,
@@ -67,6 +100,19 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
+    /// What each broker is called.
+    fn learn(&mut self) {
+        let Some(metadata) = self.apis.get("Metadata") else {
+            return;
+        };
+        let request = codec::encode(metadata, 12, &json!({"Topics": []})).unwrap_or_default();
+        let answer = exchange(self.address, metadata.key, 12, true, &request);
+        let answer = decoded(metadata, 12, answer.as_deref());
+        self.node = answer["Brokers"][0]["NodeId"].clone();
+        self.kept
+            .push(("cluster".to_owned(), answer["ClusterId"].clone()));
+    }
+
     fn ask(&mut self, ask: &Ask) {
         let api = self.apis.get(&ask.api);
         let api = api.unwrap_or_else(|| panic!("{}: there is no API {}", ask.name, ask.api));
@@ -109,15 +155,11 @@ impl Session<'_> {
             let value = answer.pointer(pointer).cloned().unwrap_or_default();
             self.kept.push((name.clone(), value));
         }
-        for (pointer, field) in &ask.order {
-            if let Some(elements) = answer.pointer_mut(pointer).and_then(Value::as_array_mut) {
-                let by = |element: &Value| element.get(field).unwrap_or(element).to_string();
-                elements.sort_by_key(by);
-            }
-        }
+        let mut answer = self.named("", &answer);
+        sort(&mut answer);
         if !ask.is_quiet {
             let mut paths = BTreeMap::new();
-            self.flatten("", &answer, &mut paths);
+            flatten("", &answer, &mut paths);
             let before = self.transcript.insert(ask.name.clone(), paths);
             assert!(before.is_none(), "two steps are called {}", ask.name);
         }
@@ -128,6 +170,9 @@ impl Session<'_> {
         match value {
             Value::String(text) if text.starts_with('$') => {
                 let name = text.trim_start_matches('$');
+                if name == "node" {
+                    return self.node.clone();
+                }
                 let kept = self.kept.iter().rev().find(|(known, _)| known == name);
                 kept.unwrap_or_else(|| panic!("nothing was kept as {name}"))
                     .1
@@ -144,48 +189,91 @@ impl Session<'_> {
         }
     }
 
-    fn flatten(&self, path: &str, value: &Value, paths: &mut BTreeMap<String, String>) {
-        let below = |name: &str| {
-            if path.is_empty() {
-                name.to_owned()
-            } else {
-                format!("{path}.{name}")
-            }
-        };
+    /// An answer with names in the places of what each broker draws by itself.
+    fn named(&self, field: &str, value: &Value) -> Value {
         match value {
-            Value::Array(elements) => {
-                paths.insert(below("length"), elements.len().to_string());
-                for (index, element) in elements.iter().enumerate() {
-                    self.flatten(&below(&index.to_string()), element, paths);
-                }
-            }
+            Value::Array(elements) => elements.iter().map(|it| self.named(field, it)).collect(),
             Value::Object(fields) => {
-                for (name, value) in fields {
-                    self.flatten(&below(name), value, paths);
+                let fields = fields.iter();
+                let fields = fields.map(|(name, value)| (name.clone(), self.named(name, value)));
+                Value::Object(fields.collect())
+            }
+            Value::String(text) => {
+                let mut text = text.clone();
+                for (name, kept) in &self.kept {
+                    if let Some(kept) = kept.as_str().filter(|kept| kept.len() > 3) {
+                        text = text.replace(kept, &format!("${name}"));
+                    }
+                }
+                let is_drawn = field == "TopicId" && !text.starts_with('$') && text != NO_ID;
+                if is_drawn {
+                    json!("drawn")
+                } else {
+                    json!(text)
                 }
             }
-            simple => {
-                paths.insert(path.to_owned(), self.named(simple));
+            Value::Number(number) => {
+                let number = number.as_i64().unwrap_or_default();
+                let is_kept = |(_, kept): &&(String, Value)| number > 999 && *kept == json!(number);
+                if *value == self.node && NODE_FIELDS.contains(&field) {
+                    json!("$node")
+                } else if (number - wait::wall_ms()).abs() < AN_HOUR_MS {
+                    json!("$now")
+                } else if let Some((name, _)) = self.kept.iter().find(is_kept) {
+                    json!(format!("${name}"))
+                } else {
+                    value.clone()
+                }
             }
+            simple => simple.clone(),
         }
     }
+}
 
-    /// A value as text, with names in the places of what was kept.
-    fn named(&self, value: &Value) -> String {
-        let Value::String(text) = value else {
-            let kept = self
-                .kept
-                .iter()
-                .find(|(_, kept)| kept == value && kept.as_i64().is_some_and(|it| it > 999));
-            return kept.map_or_else(|| value.to_string(), |(name, _)| format!("${name}"));
-        };
-        let mut text = text.clone();
-        for (name, kept) in &self.kept {
-            if let Some(kept) = kept.as_str().filter(|kept| kept.len() > 3) {
-                text = text.replace(kept, &format!("${name}"));
+/// Sorts the elements of arrays by what names them: a broker answers in the order of its hash maps.
+fn sort(value: &mut Value) {
+    match value {
+        Value::Array(elements) => {
+            elements.iter_mut().for_each(sort);
+            let key = |element: &Value| {
+                let names = IDENTITIES.iter().filter_map(|name| element.get(name));
+                let names = names.map(|name| {
+                    name.as_i64()
+                        .map_or_else(|| name.to_string(), |it| format!("{it:020}"))
+                });
+                names.collect::<Vec<_>>()
+            };
+            elements.sort_by_key(key);
+        }
+        Value::Object(fields) => fields.values_mut().for_each(sort),
+        _ => {}
+    }
+}
+
+/// What stands at each path.
+fn flatten(path: &str, value: &Value, paths: &mut BTreeMap<String, String>) {
+    let below = |name: &str| {
+        if path.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{path}.{name}")
+        }
+    };
+    match value {
+        Value::Array(elements) => {
+            paths.insert(below("length"), elements.len().to_string());
+            for (index, element) in elements.iter().enumerate() {
+                flatten(&below(&index.to_string()), element, paths);
             }
         }
-        json!(text).to_string()
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                flatten(&below(name), value, paths);
+            }
+        }
+        simple => {
+            paths.insert(path.to_owned(), simple.to_string());
+        }
     }
 }
 
