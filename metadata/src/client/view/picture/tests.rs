@@ -165,6 +165,7 @@ fn a_snapshot_replaces_everything() {
         last_stable: high_watermark,
     };
     picture.replace(&Snapshot {
+        configs: Vec::new(),
         revision: 9,
         topics: vec![topic(1, 2), topic(2, 1)],
         bounds: vec![vec![bounds(15), bounds(0)], vec![bounds(7)]],
@@ -196,6 +197,7 @@ fn a_snapshot_cannot_take_records_back() {
     let mut picture = with_topic(100);
     picture.apply(&committed(&[(partition(1, 0), extent(0, 10))]));
     picture.replace(&Snapshot {
+        configs: Vec::new(),
         revision: 9,
         topics: vec![topic(1, 1)],
         bounds: vec![vec![PartitionBounds::default()]],
