@@ -130,7 +130,9 @@ fn change(entry: &alter::EntryData) -> Result<(Entity, Edits), Failure> {
             false => Some(check_value(&op.key, op.value)?),
         };
         if edits.insert(op.key.to_string(), value).is_some() {
-            let message = format!("Duplicate client quota key {}", op.key.as_str());
+            let (key, entity) = (op.key.as_str(), entity.name());
+            let message =
+                format!("Duplicate quota key {key} not updating quota for this entity {entity}");
             return Err(Failure::new(ErrorCode::InvalidRequest, message));
         }
     }

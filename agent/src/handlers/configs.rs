@@ -28,6 +28,8 @@ pub(super) const BROKER_LOGGER: i8 = 8;
 pub(super) const CLIENT_METRICS: i8 = 16;
 pub(super) const GROUP: i8 = 32;
 
+/// Longest value of a config, in bytes.
+const VALUE_BYTES_MAX: usize = 32_767;
 /// How long a change may take: its requests do not say.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 /// Pause before configs that changed meanwhile are looked at again.
@@ -165,6 +167,7 @@ pub(super) async fn alter(
         let (resource, before) = present(&target, context);
         let after = edited(&target, &before, wanted)?;
         check(&target, &after, context)?;
+        check_sizes(&after)?;
         let resource = resource.ok_or_else(|| missing(&target))?;
         if validate_only {
             return Ok(());
@@ -191,6 +194,17 @@ pub(super) async fn alter(
         }
         tokio::time::sleep(LOOK_AGAIN).await;
     }
+}
+
+/// What fits the state's rows, and agents' memory, is what fits Kafka's records.
+fn check_sizes(configs: &ConfigValues) -> Result<(), Failure> {
+    if configs.values().all(|value| value.len() <= VALUE_BYTES_MAX) {
+        return Ok(());
+    }
+    let message = format!(
+        "The configuration value cannot be added because it exceeds the maximum value size of {VALUE_BYTES_MAX} bytes."
+    );
+    Err(Failure::new(ErrorCode::InvalidConfig, message))
 }
 
 fn missing(target: &Target) -> Failure {

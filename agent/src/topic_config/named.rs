@@ -116,6 +116,12 @@ const BOUNDS: &[Bounds] = &[
         ("group.streams.max.heartbeat.interval.ms", 15_000),
     ),
     (
+        "streams.num.standby.replicas",
+        // Nothing but the config's own check bounds it below.
+        ("", 0),
+        ("group.streams.max.standby.replicas", 2),
+    ),
+    (
         "streams.session.timeout.ms",
         ("group.streams.min.session.timeout.ms", 45_000),
         ("group.streams.max.session.timeout.ms", 60_000),

@@ -60,7 +60,7 @@ impl Entity {
         if entity.contains_key(IP) {
             if entity.len() > 1 {
                 return Err(invalid(
-                    "Invalid quota entity combination, ip entity should not be combined with user or ClientId",
+                    "Invalid quota entity combination, IP entity shouldnot be combined with User or ClientId",
                 ));
             }
             let address = entity.get(IP).and_then(Option::as_deref);
@@ -146,9 +146,7 @@ pub(super) fn check_value(key: &str, value: f64) -> Result<String, Failure> {
         return Err(invalid(format!("Quota {key} must be greater than 0")));
     }
     if is_whole && value.fract() > 1e-6 {
-        return Err(invalid(format!(
-            "{key} must be a Long value, but was: {value}"
-        )));
+        return Err(invalid(format!("{key} cannot be a fractional value.")));
     }
     Ok(value.to_string())
 }
@@ -198,10 +196,11 @@ impl Filter {
                     filter.exact.insert(kind, None);
                 }
                 (2, None) => filter.any.push(kind),
-                (1 | 2, Some(_)) => {
-                    let message =
-                        "Request specified a match type without a name, but set match string.";
-                    return Err(invalid(message));
+                (kind @ (1 | 2), Some(_)) => {
+                    let kind = if kind == 1 { "DEFAULT" } else { "SPECIFIED" };
+                    return Err(invalid(format!(
+                        "Request specified MATCH_TYPE_{kind}, but also specified a match string."
+                    )));
                 }
                 (other, _) => return Err(invalid(format!("Unknown match type {other}"))),
             }

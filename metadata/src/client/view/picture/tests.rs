@@ -192,6 +192,46 @@ fn the_processes_are_those_that_were_told_last() {
 }
 
 #[test]
+fn configs_are_those_that_were_told_last() {
+    let mut picture = with_topic(100);
+    let values = |value: &str| Arc::new([("a".to_owned(), value.to_owned())].into());
+    let configs = |kind, name: &str, values| NamedConfigs {
+        kind,
+        name: Arc::from(name),
+        values,
+    };
+    let (group, broker) = (ConfigKind::Group, ConfigKind::Broker);
+    for value in ["1", "2"] {
+        picture.apply(&WatchEvent::ConfigsChanged(configs(
+            group,
+            "g",
+            values(value),
+        )));
+    }
+    picture.apply(&WatchEvent::ConfigsChanged(configs(
+        broker,
+        "g",
+        values("3"),
+    )));
+    assert_eq!(picture.configs(group, "g"), Some(values("2")));
+    assert_eq!(picture.configs(group, "h"), None);
+    picture.apply(&WatchEvent::ConfigsChanged(configs(
+        group,
+        "g",
+        Arc::default(),
+    )));
+    assert_eq!(picture.all_configs(group), []);
+    assert_eq!(picture.all_configs(broker), [(Arc::from("g"), values("3"))]);
+    picture.replace(&Snapshot {
+        configs: vec![configs(group, "h", values("4"))],
+        feature_level: 1,
+        ..Snapshot::default()
+    });
+    assert_eq!(picture.configs(group, "h"), Some(values("4")));
+    assert_eq!(picture.all_configs(broker), []);
+}
+
+#[test]
 #[should_panic(expected = "went back")]
 fn a_snapshot_cannot_take_records_back() {
     let mut picture = with_topic(100);
