@@ -21,7 +21,7 @@ use crate::memory::MemoryBudget;
 use crate::metrics::Metrics;
 use crate::presence::Presence;
 use crate::produce::ProducePath;
-use crate::topic_config::BrokerSettings;
+use crate::topic_config::{BrokerSettings, DynamicSettings};
 
 /// A host and port that clients are told to connect to.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -54,6 +54,8 @@ pub struct Broker {
     pub(crate) presence: Arc<Presence>,
     /// Settings under Kafka's names.
     pub settings: BrokerSettings,
+    /// The same with what was set since.
+    pub(crate) dynamic: DynamicSettings,
     /// Changes and linearizable reads.
     pub metadata: Client,
     /// Raises the cluster's feature level.
@@ -83,6 +85,11 @@ pub struct Broker {
 }
 
 impl Broker {
+    /// The settings that hold now: those of the start, below what was set while the brokers run.
+    pub(crate) fn settings_now(&self) -> Arc<BrokerSettings> {
+        self.dynamic.now(&self.settings, &self.view)
+    }
+
     /// Takes this process off the list of those that clients are told; it goes on serving those it has.
     pub async fn leave(&self) {
         self.presence.leave().await;

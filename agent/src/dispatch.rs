@@ -4,6 +4,8 @@
 //! Produce and Fetch have taken effect when [`dispatch`] returns and answer later; Join and Sync of a group are
 //! on their way then and wait for others; all other requests are finished within it. A panic in a handler costs that request, not the process.
 
+mod admin;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -46,13 +48,38 @@ pub(crate) const HANDLED: &[ApiKey] = &[
     ApiKey::ApiVersions,
     ApiKey::CreateTopics,
     ApiKey::DeleteTopics,
+    ApiKey::DeleteRecords,
     ApiKey::InitProducerId,
+    ApiKey::OffsetForLeaderEpoch,
+    ApiKey::DescribeAcls,
+    ApiKey::CreateAcls,
+    ApiKey::DeleteAcls,
     ApiKey::DescribeConfigs,
+    ApiKey::AlterConfigs,
+    ApiKey::AlterReplicaLogDirs,
+    ApiKey::DescribeLogDirs,
     ApiKey::CreatePartitions,
+    ApiKey::CreateDelegationToken,
+    ApiKey::RenewDelegationToken,
+    ApiKey::ExpireDelegationToken,
+    ApiKey::DescribeDelegationToken,
     ApiKey::DeleteGroups,
+    ApiKey::ElectLeaders,
+    ApiKey::IncrementalAlterConfigs,
+    ApiKey::AlterPartitionReassignments,
+    ApiKey::ListPartitionReassignments,
     ApiKey::OffsetDelete,
+    ApiKey::DescribeClientQuotas,
+    ApiKey::AlterClientQuotas,
+    ApiKey::DescribeUserScramCredentials,
+    ApiKey::DescribeQuorum,
     ApiKey::UpdateFeatures,
     ApiKey::DescribeCluster,
+    ApiKey::DescribeProducers,
+    ApiKey::UnregisterBroker,
+    ApiKey::DescribeTransactions,
+    ApiKey::ListTransactions,
+    ApiKey::ListConfigResources,
     ApiKey::DescribeTopicPartitions,
 ];
 
@@ -166,6 +193,9 @@ async fn route(
     let needs_lease = !is_asked_of_metadata(opened.api) && opened.api != ApiKey::ApiVersions;
     if needs_lease && !broker.presence.may_serve().await {
         return Dispatched::Ready(Answer::Close(CloseCause::NoLease));
+    }
+    if let Some(handler) = admin::handler(opened.api) {
+        return Dispatched::Ready(handler(context, opened, frame).await);
     }
     // One boxed future per API: the connection's own future stays small.
     let answer: AnswerFuture = match opened.api {

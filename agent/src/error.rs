@@ -39,6 +39,9 @@ impl From<RequestError> for Failure {
             RequestError::TopicExists(_) => ErrorCode::TopicAlreadyExists,
             RequestError::PartitionCountNotRaised { .. }
             | RequestError::TooManyPartitions { .. } => ErrorCode::InvalidPartitions,
+            // Whoever changes configs looks again by itself, as long as it may.
+            RequestError::ConfigsChanged => ErrorCode::RequestTimedOut,
+            RequestError::TooManyResources(_) => ErrorCode::PolicyViolation,
             RequestError::NotUnderstood { .. } => ErrorCode::FeatureUpdateFailed,
             RequestError::TooOld { .. } => ErrorCode::UnsupportedVersion,
         };
@@ -54,6 +57,8 @@ impl From<RequestError> for Failure {
                 "Topic currently has {have} partitions, which is higher than the requested {asked}."
             ),
             RequestError::Unavailable
+            | RequestError::ConfigsChanged
+            | RequestError::TooManyResources(_)
             | RequestError::TooManyPartitions { .. }
             | RequestError::NotUnderstood { .. }
             | RequestError::TooOld { .. } => error.to_string(),

@@ -1,31 +1,48 @@
 //! What each Kafka API does, one file per API. Generated request and response types stop here.
 
+mod acls;
+mod alter_configs;
 pub(crate) mod api_versions;
 mod change;
+mod client_quotas;
+mod configs;
 pub(crate) mod create_partitions;
 pub(crate) mod create_topics;
+mod delegation_tokens;
 mod delete_groups;
+mod delete_records;
 pub(crate) mod delete_topics;
 pub(crate) mod describe_cluster;
 pub(crate) mod describe_configs;
 mod describe_groups;
+mod describe_producers;
+mod describe_quorum;
 pub(crate) mod describe_topic_partitions;
+mod elect_leaders;
 pub(crate) mod fetch;
 pub(crate) mod find_coordinator;
 mod groups;
 mod heartbeat;
+mod incremental_alter_configs;
 pub(crate) mod init_producer_id;
 mod join_group;
 mod leave_group;
+mod list_config_resources;
 mod list_groups;
 pub(crate) mod list_offsets;
+mod log_dirs;
 pub(crate) mod metadata;
 mod offset_commit;
 mod offset_delete;
 mod offset_fetch;
+mod offset_for_leader_epoch;
+mod partition_reassignments;
 pub(crate) mod produce;
 mod refuse;
+mod scram_credentials;
 mod sync_group;
+mod transactions;
+mod unregister_broker;
 
 #[cfg(test)]
 mod tests;

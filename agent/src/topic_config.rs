@@ -1,21 +1,31 @@
-//! Kafka's topic and broker configs: what exists, what a value may be, and what holds for a topic.
+//! Kafka's configs: what exists, what a value may be, and what holds for a topic.
 //!
-//! A topic's value is what was set on the topic, else what was set on the broker, else the default.
-//! ([`BrokerSettings`] are `--set NAME=VALUE` and the like; they do not change while the broker runs.)
+//! A topic's value is what was set on the topic, else what was set for this broker while it runs, else what was
+//! set so for all brokers, else how the broker was started (`--set NAME=VALUE` and the like), else the default.
 
 mod brokers;
 mod definition;
+mod dynamic;
+mod named;
 mod topics;
 
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use floe_metadata::api::Topic;
+use floe_metadata::api::admin::ConfigValues;
 
 pub use brokers::{BROKER_CONFIGS, DERIVED, broker_config};
 pub use definition::{Check, Definition, Kind, ValueError, elements};
+pub(crate) use dynamic::DynamicSettings;
+pub use dynamic::{dynamic_config, is_dynamic};
+pub use named::{
+    CLIENT_METRICS_CONFIGS, GROUP_CONFIGS, check_client_metrics_configs, check_group_configs,
+    client_metrics_config, group_config,
+};
 pub use topics::{TOPIC_CONFIGS, topic_config};
 
 /// Where a value comes from, with the numbers of DescribeConfigs (KIP-226).
@@ -23,10 +33,18 @@ pub use topics::{TOPIC_CONFIGS, topic_config};
 pub enum Source {
     /// Set on the topic.
     Topic,
+    /// Set for this broker while it runs.
+    Broker,
+    /// Set for all brokers while they run.
+    AllBrokers,
     /// Set on the broker when it was started.
     StaticBroker,
     /// Nobody set it.
     Default,
+    /// Set on a subscription to clients' metrics.
+    ClientMetrics,
+    /// Set on the group.
+    Group,
 }
 
 impl Source {
@@ -35,8 +53,12 @@ impl Source {
     pub const fn wire(self) -> i8 {
         match self {
             Self::Topic => 1,
+            Self::Broker => 2,
+            Self::AllBrokers => 3,
             Self::StaticBroker => 4,
             Self::Default => 5,
+            Self::ClientMetrics => 7,
+            Self::Group => 8,
         }
     }
 }
@@ -59,6 +81,22 @@ pub enum ConfigError {
     /// The value does not fit.
     #[error(transparent)]
     Value(#[from] ValueError),
+    /// No group config has this name.
+    #[error("Unknown group config name: {0}")]
+    UnknownGroupConfig(String),
+    /// No config of subscriptions to clients' metrics has this name.
+    #[error("Unknown client metrics configuration: {0}")]
+    UnknownClientMetricsConfig(String),
+    /// A value is outside of what the brokers allow, or another config does.
+    #[error("{name} must be {relation} {other}")]
+    OutOfBounds {
+        /// The config.
+        name: &'static str,
+        /// In words, as Kafka has them.
+        relation: &'static str,
+        /// The config that bounds it.
+        other: &'static str,
+    },
     /// Two values contradict each other.
     #[error("conflict topic config setting {low_name} ({low}) > {high_name} ({high})")]
     Conflict {
@@ -123,12 +161,17 @@ pub struct TopicSettings {
     pub timestamp_after_max_ms: i64,
     /// Whether `cleanup.policy` holds `compact`: every record then needs a key.
     pub is_compacted: bool,
+    /// Whether `cleanup.policy` holds `delete`: records may be dropped by offset, time and size.
+    pub drops_old: bool,
 }
 
-/// Broker settings under Kafka's names: checked once, then fixed.
+/// Broker settings under Kafka's names, each value checked. Immutable: what is set while the broker runs makes
+/// new ones, see [`BrokerSettings::with_dynamic`].
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BrokerSettings {
     set: BTreeMap<String, String>,
+    /// Set while the brokers run: for this one, for all.
+    dynamic: [Arc<ConfigValues>; 2],
     /// What holds for a topic that sets nothing, ready for the hot path.
     topic_defaults: TopicSettings,
 }
@@ -163,25 +206,51 @@ impl BrokerSettings {
             timestamp_before_max_ms: 0,
             timestamp_after_max_ms: 0,
             is_compacted: false,
+            drops_old: false,
         };
         let mut settings = Self {
             set,
+            dynamic: Default::default(),
             topic_defaults,
         };
         settings.topic_defaults = settings.resolve(&BTreeMap::new());
         settings
     }
 
-    /// The value that was set for a broker config, if any.
+    /// The same with what was set while the brokers run, for this one and for all; the values were checked when
+    /// they were set.
     #[must_use]
-    pub fn set_value(&self, name: &str) -> Option<&str> {
-        self.set.get(name).map(String::as_str)
+    pub fn with_dynamic(&self, own: Arc<ConfigValues>, all: Arc<ConfigValues>) -> Self {
+        let mut settings = Self {
+            dynamic: [own, all],
+            ..self.clone()
+        };
+        settings.topic_defaults = settings.resolve(&BTreeMap::new());
+        settings
+    }
+
+    /// What was set, by the layer it was set in, strongest first.
+    pub fn layers(&self) -> [(Source, &ConfigValues); 3] {
+        let [own, all] = &self.dynamic;
+        [
+            (Source::Broker, own),
+            (Source::AllBrokers, all),
+            (Source::StaticBroker, &self.set),
+        ]
+    }
+
+    /// The value that was set for a broker config, in whatever layer, and where.
+    #[must_use]
+    pub fn set_value(&self, name: &str) -> Option<(&str, Source)> {
+        let mut layers = self.layers().into_iter();
+        layers.find_map(|(source, set)| Some((set.get(name)?.as_str(), source)))
     }
 
     /// The value that holds for a broker config; `None` if it has none or does not exist.
     #[must_use]
     pub fn value(&self, name: &str) -> Option<&str> {
         self.set_value(name)
+            .map(|(value, _)| value)
             .or_else(|| broker_config(name).and_then(|config| config.default))
     }
 
@@ -221,8 +290,8 @@ impl BrokerSettings {
             return (value.clone(), Source::Topic);
         }
         for (broker_name, factor) in definition.broker_names {
-            if let Some(value) = self.set_value(broker_name) {
-                return (scaled(value, *factor), Source::StaticBroker);
+            if let Some((value, source)) = self.set_value(broker_name) {
+                return (scaled(value, *factor), source);
             }
         }
         (
@@ -237,6 +306,8 @@ impl BrokerSettings {
                 self.topic_value(definition, configs).0.trim().to_owned()
             })
         };
+        let policies = value("cleanup.policy");
+        let has_policy = |policy| elements(&policies).contains(&policy);
         TopicSettings {
             max_message_bytes: value("max.message.bytes").parse().unwrap_or(0),
             timestamp_type: match value("message.timestamp.type").as_str() {
@@ -249,7 +320,8 @@ impl BrokerSettings {
             timestamp_after_max_ms: value("message.timestamp.after.max.ms")
                 .parse()
                 .unwrap_or(i64::MAX),
-            is_compacted: elements(&value("cleanup.policy")).contains(&"compact"),
+            is_compacted: has_policy("compact"),
+            drops_old: has_policy("delete"),
         }
     }
 }

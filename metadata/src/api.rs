@@ -11,7 +11,10 @@ use floe_protocol::types::{
 };
 use floe_storage::segment::{Index, SegmentId};
 
+pub mod admin;
 pub mod groups;
+
+use self::admin::NamedConfigs;
 
 /// A position in the history of metadata: counts applied commands, never falls, survives take-over.
 pub type Revision = u64;
@@ -189,6 +192,12 @@ pub enum RequestError {
         /// The process's.
         known: u32,
     },
+    /// The configs are not those that the change was made of.
+    #[error("the configs were changed meanwhile")]
+    ConfigsChanged,
+    /// The cluster's limit on resources with configs of their own would be passed.
+    #[error("more than {0} resources with configs of their own")]
+    TooManyResources(u64),
     /// The cluster's limit on partitions would be passed.
     #[error("{asked} partitions more would pass the limit of {limit}")]
     TooManyPartitions {
@@ -298,6 +307,8 @@ pub enum WatchEvent {
     LeaderEpochRaised(LeaderEpoch),
     /// The feature level of the cluster rose. Sent from level 2 on.
     FeatureLevelRaised(u32),
+    /// Configs of what is no topic were set or forgotten.
+    ConfigsChanged(NamedConfigs),
     /// Processes came or went: all that are registered now, by incarnation.
     ProcessesChanged(Arc<[Process]>),
 }
@@ -326,6 +337,8 @@ pub struct Snapshot {
     pub feature_level: u32,
     /// All registered processes, by incarnation.
     pub processes: Arc<[Process]>,
+    /// Configs of what is no topic, by kind and name.
+    pub configs: Vec<NamedConfigs>,
 }
 
 /// Where the records of a partition lie, from some offset on.

@@ -24,12 +24,14 @@ use floe_storage::latest;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use self::view::Followed;
+use crate::api::admin::{AdminReply, AdminRequest};
 use crate::api::groups::{GroupReply, GroupRequest};
 use crate::api::{
     CommitError, CommitReply, CommitRequest, Extent, LookUp, NewProcess, NewTopic, PartitionBounds,
     ProducerIdBlock, Registration, RequestError, Revision, Snapshot, Topic, WatchEvent,
 };
 
+mod admin;
 pub mod view;
 
 pub use crate::sequencer::leases::{BEAT, LEASE};
@@ -89,6 +91,7 @@ pub(crate) enum Call {
     CreatePartitions(TopicId, PartitionIndex, Answer<(Arc<Topic>, Revision)>),
     AllocateProducerIds(Answer<ProducerIdBlock>),
     Group(GroupRequest, Answer<GroupReply>),
+    Admin(AdminRequest, Answer<AdminReply>),
     Bounds(Vec<TopicPartition>, Answer<Vec<Option<PartitionBounds>>>),
     LookUp {
         partition: TopicPartition,

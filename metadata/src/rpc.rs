@@ -9,6 +9,7 @@
 //! Whoever calls proves with the cluster's secret that it belongs to the cluster. Other services of a
 //! process are served beside this one, over the same port and with the same proof.
 
+mod admin;
 mod channel;
 mod commits;
 mod connection;

@@ -20,14 +20,15 @@
 //! all of these rows include. [`Recovery`] reads all resident rows in key order, then adds to heads and
 //! producer states what later commits changed.
 //!
-//! **Rooms.** `topics`, `partitions`, `segments`, `producer`, `producers` and `groups` are here. Transactions,
-//! ACLs, quotas and compaction jobs are further rooms: each a module with its commands (see [`Command`]), its
+//! **Rooms.** `topics`, `partitions`, `segments`, `producer`, `producers`, `groups` and `configs` are here. Transactions,
+//! ACLs and compaction jobs are further rooms: each a module with its commands (see [`Command`]), its
 //! own range of row tags (see [`rows`]) and its part of the hash.
 
 mod administration;
 mod codec;
 mod command;
 mod commit;
+mod configs;
 mod counters;
 mod digest;
 mod groups;
@@ -61,6 +62,7 @@ pub use recovery::{DamagedState, Recovery};
 pub use rows::RowKey;
 pub use write_set::WriteSet;
 
+use configs::Configs;
 use counters::Counters;
 use groups::Groups;
 use id_blocks::IdBlocks;
@@ -135,6 +137,7 @@ pub struct State {
     segments: Segments,
     producers: Producers,
     groups: Groups,
+    configs: Configs,
     /// Rows of heads that are behind, with the first commit they lack, in its order. An entry may be stale.
     unsaved_heads: VecDeque<(u64, SlotId, u32)>,
     /// Rows of heads with a log start that no other row knows of.
@@ -161,6 +164,7 @@ impl State {
             segments: Segments::new(config.hash_seed),
             producers: Producers::new(config.hash_seed),
             groups: Groups::default(),
+            configs: Configs::default(),
             unsaved_heads: VecDeque::new(),
             moved_heads: BTreeSet::new(),
             sealed: Counters::default(),
@@ -206,6 +210,9 @@ impl State {
                 Reply::Topic(self.create_partitions(topic, count, writes))
             }
             Command::DeleteTopic(id) => Reply::TopicDeleted(self.delete_topic(id, writes)),
+            Command::AlterConfigs(change) => {
+                Reply::ConfigsAltered(self.alter_configs(change, writes))
+            }
             Command::Commit(request) => Reply::Committed(self.commit(&request, writes)),
             Command::MoveLogStart(moves) => self.move_log_starts(&moves, writes),
             Command::AllocateProducerIds => self.allocate_producer_ids(writes),

@@ -10,6 +10,7 @@
 mod go;
 mod groups;
 mod java;
+mod java_admin;
 mod kcat;
 mod node;
 mod python;

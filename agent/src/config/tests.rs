@@ -84,10 +84,20 @@ fn broker_settings_of_all_sources_come_together() {
     let settings = resolved(&["--set", "num.partitions=4"], &environment)
         .unwrap()
         .settings;
-    assert_eq!(settings.set_value("num.partitions"), Some("4"));
-    assert_eq!(settings.set_value("log.retention.ms"), Some("6"));
     assert_eq!(
-        settings.set_value("log.cleanup.policy"),
+        settings.set_value("num.partitions").map(|(value, _)| value),
+        Some("4")
+    );
+    assert_eq!(
+        settings
+            .set_value("log.retention.ms")
+            .map(|(value, _)| value),
+        Some("6")
+    );
+    assert_eq!(
+        settings
+            .set_value("log.cleanup.policy")
+            .map(|(value, _)| value),
         Some("compact,delete")
     );
     assert!(!settings.is_on("delete.topic.enable"));

@@ -132,7 +132,7 @@ async fn one(
         Err(failure) => Err(failure),
     };
     match outcome {
-        Ok((spec, made)) => accepted(&spec, made.as_deref(), &context.broker.settings),
+        Ok((spec, made)) => accepted(&spec, made.as_deref(), &context.broker.settings_now()),
         Err(failure) => refused(topic, failure),
     }
 }

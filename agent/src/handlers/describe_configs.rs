@@ -1,8 +1,8 @@
-//! DescribeConfigs (KIP-133, KIP-226, KIP-524): what is set, where it comes from and what it means.
-
-use std::collections::BTreeMap;
+//! DescribeConfigs (KIP-133, KIP-226, KIP-569): what holds for a topic, a broker, a group or a subscription to
+//! clients' metrics, and where it comes from.
 
 use floe_metadata::api::RequestError;
+use floe_metadata::api::admin::ConfigKind;
 use floe_protocol::error_code::ErrorCode;
 use floe_protocol::messages::describe_configs::{
     DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResourceResult,
@@ -10,19 +10,14 @@ use floe_protocol::messages::describe_configs::{
 };
 use floe_protocol::str::Str;
 
+use super::configs::{BROKER, BROKER_LOGGER, CLIENT_METRICS, GROUP, TOPIC, told_node};
 use super::{Context, Handler, Refuse};
 use crate::error::Failure;
 use crate::topic_config::{
-    BROKER_CONFIGS, BrokerSettings, Definition, Source, TOPIC_CONFIGS, broker_config,
+    BROKER_CONFIGS, BrokerSettings, CLIENT_METRICS_CONFIGS, Definition, GROUP_CONFIGS, Source,
+    TOPIC_CONFIGS, broker_config, dynamic_config, is_dynamic,
 };
 use crate::topic_name;
-
-/// Resource types of KIP-133 and its successors.
-const TOPIC: i8 = 2;
-const BROKER: i8 = 4;
-const BROKER_LOGGER: i8 = 8;
-const CLIENT_METRICS: i8 = 16;
-const GROUP: i8 = 32;
 
 impl Handler for DescribeConfigsRequest {
     async fn handle(self, context: &Context) -> DescribeConfigsResponse {
@@ -69,11 +64,38 @@ fn describe(
     asked: Asked,
     context: &Context,
 ) -> Result<Configs, Failure> {
+    let named = |what: &str| {
+        if resource.resource_name.is_empty() {
+            let message = format!("{what} must not be empty");
+            return Err(Failure::new(ErrorCode::InvalidRequest, message));
+        }
+        Ok(())
+    };
     match resource.resource_type {
         TOPIC => topic(resource, asked, context),
+        BROKER if resource.resource_name.is_empty() => Ok(all_brokers(resource, asked, context)),
         BROKER => broker(resource, asked, context),
-        BROKER_LOGGER => check_node(&resource.resource_name, context).map(|()| Vec::new()),
-        CLIENT_METRICS | GROUP => Ok(Vec::new()),
+        // There are no loggers here that have levels of their own.
+        BROKER_LOGGER => {
+            named("Broker id")?;
+            told_node(&resource.resource_name, context).map(|_| Vec::new())
+        }
+        CLIENT_METRICS => {
+            named("Client metrics subscription name")?;
+            let table = (CLIENT_METRICS_CONFIGS, ConfigKind::ClientMetrics);
+            Ok(of_name(
+                table,
+                Source::ClientMetrics,
+                resource,
+                asked,
+                context,
+            ))
+        }
+        GROUP => {
+            named("Group name")?;
+            let table = (GROUP_CONFIGS, ConfigKind::Group);
+            Ok(of_name(table, Source::Group, resource, asked, context))
+        }
         other => {
             let message = format!("Unsupported resource type: {other}");
             Err(Failure::new(ErrorCode::InvalidRequest, message))
@@ -100,40 +122,36 @@ fn topic(
         .view
         .topic_by_name(&resource.resource_name)
         .ok_or(RequestError::UnknownTopic)?;
-    let settings = &context.broker.settings;
+    let settings = context.broker.settings_now();
     let wanted = TOPIC_CONFIGS
         .iter()
         .filter(|definition| is_wanted(resource, definition.name));
     let entries = wanted.map(|definition| {
         let (value, source) = settings.topic_value(definition, &topic.configs);
-        let synonyms = if asked.synonyms {
-            topic_synonyms(definition, &topic.configs, settings)
-        } else {
-            Vec::new()
-        };
-        entry(definition, Some(value), source, false, synonyms, asked)
+        let own = topic.configs.get(definition.name);
+        let own = own.map(|value| synonym(definition.name, value, Source::Topic));
+        let names = definition.broker_names.iter().map(|(name, _)| *name);
+        let synonyms = own.into_iter().chain(synonyms(names, &settings));
+        entry(definition, Some(value), source, synonyms, asked)
     });
     Ok(entries.collect())
 }
 
-/// Where a topic's value could come from, strongest first.
-fn topic_synonyms(
-    definition: &Definition,
-    configs: &BTreeMap<String, String>,
+/// Where the values of broker configs that go by several names come from, strongest first.
+fn synonyms<'a>(
+    names: impl Iterator<Item = &'a str> + Clone,
     settings: &BrokerSettings,
 ) -> Vec<DescribeConfigsSynonym> {
-    let own = configs
-        .get(definition.name)
-        .map(|value| synonym(definition.name, value, Source::Topic));
-    let brokers = definition.broker_names.iter().flat_map(|(name, _)| {
-        let set = settings
-            .set_value(name)
-            .map(|value| synonym(name, value, Source::StaticBroker));
-        let default = broker_config(name).and_then(|config| config.default);
-        set.into_iter()
-            .chain(default.map(|value| synonym(name, value, Source::Default)))
-    });
-    own.into_iter().chain(brokers).collect()
+    let mut found = Vec::new();
+    for (source, set) in settings.layers() {
+        let set = names
+            .clone()
+            .filter_map(|name| Some((name, set.get(name)?)));
+        found.extend(set.map(|(name, value)| synonym(name, value, source)));
+    }
+    let defaults = names.filter_map(|name| Some((name, broker_config(name)?.default?)));
+    found.extend(defaults.map(|(name, value)| synonym(name, value, Source::Default)));
+    found
 }
 
 fn synonym(name: &str, value: &str, source: Source) -> DescribeConfigsSynonym {
@@ -144,54 +162,66 @@ fn synonym(name: &str, value: &str, source: Source) -> DescribeConfigsSynonym {
     }
 }
 
-fn check_node(name: &str, context: &Context) -> Result<(), Failure> {
-    let node_id = context.broker.node_id;
-    if name == node_id.to_string() {
-        return Ok(());
-    }
-    let message =
-        format!("Unexpected broker id, expected {node_id} or empty string, but received {name}");
-    Err(Failure::new(ErrorCode::InvalidRequest, message))
+/// What was set for all brokers while they run.
+fn all_brokers(resource: &DescribeConfigsResource, asked: Asked, context: &Context) -> Configs {
+    let set = context.broker.view.configs(ConfigKind::Broker, "");
+    let set = set.unwrap_or_default();
+    let wanted = set.iter().filter(|(name, _)| is_wanted(resource, name));
+    let known = wanted.filter_map(|(name, value)| Some((dynamic_config(name)?, value)));
+    let entries = known.map(|(definition, value)| {
+        let source = Source::AllBrokers;
+        let synonyms = [synonym(definition.name, value, source)].into_iter();
+        entry(definition, Some(value.clone()), source, synonyms, asked)
+    });
+    entries.collect()
 }
 
+/// What holds for one broker. Of another one is told what it advertises; that it was started with the same settings
+/// as this one is taken for granted.
 fn broker(
     resource: &DescribeConfigsResource,
     asked: Asked,
     context: &Context,
 ) -> Result<Configs, Failure> {
-    if resource.resource_name.is_empty() {
-        // Cluster-wide dynamic settings: there are none.
-        return Ok(Vec::new());
-    }
-    check_node(&resource.resource_name, context)?;
-    let settings = &context.broker.settings;
-    let derived = &context.broker.derived;
+    let node = told_node(&resource.resource_name, context)?;
+    let broker = &context.broker;
+    let (settings, derived) = if node.node_id == broker.node_id {
+        (broker.settings_now(), broker.derived.clone())
+    } else {
+        let configs = |name: &str| broker.view.configs(ConfigKind::Broker, name);
+        let own = configs(&node.node_id.to_string()).unwrap_or_default();
+        let all = configs("").unwrap_or_default();
+        let settings = broker.settings.with_dynamic(own, all);
+        let mut derived = broker.derived.clone();
+        derived.retain(|name, _| !matches!(*name, "listeners" | "broker.rack"));
+        derived.insert("node.id", node.node_id.to_string());
+        derived.insert("broker.id", node.node_id.to_string());
+        let listener = context.connection.listener.to_ascii_uppercase();
+        let advertised = format!("{listener}://{}", node.endpoint);
+        derived.insert("advertised.listeners", advertised);
+        derived.extend(node.rack.map(|rack| ("broker.rack", rack)));
+        (settings.into(), derived)
+    };
     let wanted = BROKER_CONFIGS
         .iter()
         .filter(|definition| is_wanted(resource, definition.name));
     let entries = wanted.map(|definition| {
         let name = definition.name;
-        let set = settings
-            .set_value(name)
-            .or_else(|| derived.get(name).map(String::as_str));
+        let derived = derived.get(name).map(String::as_str);
+        let derived = derived.map(|value| (value, Source::StaticBroker));
+        let set = settings.set_value(name).or(derived);
         let (value, source) = match set {
-            Some(value) => (Some(value), Source::StaticBroker),
+            Some((value, source)) => (Some(value), source),
             None => (definition.default, Source::Default),
         };
-        let synonyms = if asked.synonyms {
-            let set = set.map(|value| synonym(name, value, Source::StaticBroker));
-            let default = definition
-                .default
-                .map(|value| synonym(name, value, Source::Default));
-            set.into_iter().chain(default).collect()
-        } else {
-            Vec::new()
-        };
+        let derived = derived.map(|(value, source)| synonym(name, value, source));
+        let synonyms = derived
+            .into_iter()
+            .chain(synonyms([name].into_iter(), &settings));
         entry(
             definition,
             value.map(str::to_owned),
             source,
-            true,
             synonyms,
             asked,
         )
@@ -199,18 +229,51 @@ fn broker(
     Ok(entries.collect())
 }
 
+/// What holds for a group or a subscription, whether it exists or not.
+fn of_name(
+    (table, kind): (&'static [Definition], ConfigKind),
+    own: Source,
+    resource: &DescribeConfigsResource,
+    asked: Asked,
+    context: &Context,
+) -> Configs {
+    let set = context.broker.view.configs(kind, &resource.resource_name);
+    let set = set.unwrap_or_default();
+    let settings = context.broker.settings_now();
+    let wanted = table
+        .iter()
+        .filter(|definition| is_wanted(resource, definition.name));
+    let entries = wanted.map(|definition| {
+        let value = set.get(definition.name);
+        let synonyms = value.map(|value| synonym(definition.name, value, own));
+        let source = if value.is_some() {
+            own
+        } else {
+            Source::Default
+        };
+        let (value, _) = settings.topic_value(definition, &set);
+        entry(definition, Some(value), source, synonyms.into_iter(), asked)
+    });
+    entries.collect()
+}
+
 fn entry(
     definition: &Definition,
     value: Option<String>,
     source: Source,
-    read_only: bool,
-    synonyms: Vec<DescribeConfigsSynonym>,
+    synonyms: impl Iterator<Item = DescribeConfigsSynonym>,
     asked: Asked,
 ) -> DescribeConfigsResourceResult {
+    let synonyms = match asked.synonyms {
+        true => synonyms.collect(),
+        false => Vec::new(),
+    };
+    let is_of_broker = broker_config(definition.name).is_some();
+    let is_of_topic = crate::topic_config::topic_config(definition.name).is_some();
     DescribeConfigsResourceResult {
         name: definition.name.into(),
         value: value.map(Str::from),
-        read_only,
+        read_only: is_of_broker && !is_of_topic && !is_dynamic(definition.name),
         config_source: source.wire(),
         is_sensitive: false,
         synonyms,

@@ -21,6 +21,10 @@ const PARTITIONS_MAX: i32 = 2000;
 
 impl Handler for DescribeTopicPartitionsRequest {
     async fn handle(self, context: &Context) -> DescribeTopicPartitionsResponse {
+        if !is_valid(&self) {
+            let code = ErrorCode::InvalidRequest;
+            return self.refuse(context.version, code).unwrap_or_default();
+        }
         let mut page = Page {
             leader_id: context.brokers().leader.node_id,
             room: self.response_partition_limit.clamp(1, PARTITIONS_MAX),
@@ -34,7 +38,7 @@ impl Handler for DescribeTopicPartitionsRequest {
         for (name, topic) in wanted(&self, context) {
             let from = match start {
                 Some((first, _)) if *name < *first => continue,
-                Some((first, partition)) if *name == *first => partition.max(0),
+                Some((first, partition)) if *name == *first => partition,
                 Some(_) | None => 0,
             };
             if !page.add(&name, topic.as_deref(), from, context) {
@@ -59,6 +63,16 @@ impl Refuse for DescribeTopicPartitionsRequest {
             ..DescribeTopicPartitionsResponse::default()
         })
     }
+}
+
+/// Whether a cursor is within what is asked for.
+fn is_valid(request: &DescribeTopicPartitionsRequest) -> bool {
+    request.cursor.as_deref().is_none_or(|cursor| {
+        let mut topics = request.topics.iter();
+        let is_listed =
+            request.topics.is_empty() || topics.any(|topic| topic.name == cursor.topic_name);
+        is_listed && cursor.partition_index >= 0
+    })
 }
 
 /// The topics asked for, or all, sorted by name; `None` for one that does not exist.

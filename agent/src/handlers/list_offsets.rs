@@ -180,7 +180,7 @@ async fn find(
         Target::MaxTimestamp => Wanted::Greatest,
         Target::Time(timestamp_ms) => Wanted::AtOrAfter(timestamp_ms),
     };
-    let settings = context.broker.settings.topic(&asked.topic);
+    let settings = context.broker.settings_now().topic(&asked.topic);
     let search = Search {
         context,
         partition: asked.partition,

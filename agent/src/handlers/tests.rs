@@ -1,8 +1,12 @@
 //! The handlers of topics, configs and the cluster, asked over the wire.
 
+mod alter_configs;
 mod cluster;
 mod configs;
+mod delete_records;
 mod groups;
+mod quotas;
+mod synthetic;
 mod topics;
 
 use floe_protocol::messages::create_topics::{

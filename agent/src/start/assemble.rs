@@ -26,7 +26,7 @@ use crate::metrics::collect::{ClusterFigures, MemoryFigures, StoreRequests};
 use crate::peers::{PeerMetrics, PeerServer, PeerServerParts, Peers, PeersParts};
 use crate::presence::Presence;
 use crate::produce::{FlushRule, ProduceParts, ProducePath, UploadLimits};
-use crate::topic_config::BrokerSettings;
+use crate::topic_config::{BrokerSettings, DynamicSettings};
 
 /// What a broker is assembled from.
 #[derive(Debug)]
@@ -234,6 +234,7 @@ pub async fn assemble(
         clock,
         memory,
         limits: ConnectionLimits::new(&parts.settings),
+        dynamic: DynamicSettings::new(&parts.settings, parts.node_id),
         settings: parts.settings,
         stopping: stopping.clone(),
         random: Random::new(parts.topics_seed),

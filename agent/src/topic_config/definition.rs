@@ -63,6 +63,8 @@ pub enum Check {
     OneOf(&'static [&'static str]),
     /// `*`, or a list of `partition:broker`.
     ThrottledReplicas,
+    /// `latest`, `earliest`, or `by_duration:` and a duration as ISO 8601 has it.
+    OffsetReset,
 }
 
 /// One config of topics or of the broker.
@@ -160,7 +162,8 @@ impl Definition {
             | Check::Between(..)
             | Check::BetweenOrMinusOne(..)
             | Check::OneOf(_)
-            | Check::ThrottledReplicas => Ok(()),
+            | Check::ThrottledReplicas
+            | Check::OffsetReset => Ok(()),
         }
     }
 
@@ -194,6 +197,10 @@ impl Definition {
         match self.check {
             Check::OneOf(words) if !words.contains(&word) => {
                 let reason = format!("String must be one of: {}", words.join(", "));
+                Err(self.invalid(whole, reason))
+            }
+            Check::OffsetReset if !is_offset_reset(word) => {
+                let reason = "String must be one of: latest, earliest, by_duration:PnDTnHnMn.nS";
                 Err(self.invalid(whole, reason))
             }
             _ => Ok(()),
@@ -230,6 +237,26 @@ impl Definition {
         );
         Err(self.invalid(&format!("[{}]", elements.join(", ")), reason))
     }
+}
+
+/// Whether `word` says where a group begins to read. Of a duration: digits, each number with its unit.
+fn is_offset_reset(word: &str) -> bool {
+    if matches!(word, "latest" | "earliest") {
+        return true;
+    }
+    let Some(duration) = word.strip_prefix("by_duration:P") else {
+        return false;
+    };
+    let is_part = |part: &str, units: &[char]| {
+        part.is_empty() || part.ends_with(units) && part.starts_with(|c: char| c.is_ascii_digit())
+    };
+    let (days, time) = duration.split_once('T').unwrap_or((duration, ""));
+    let known = |c: char| c.is_ascii_digit() || matches!(c, '.' | 'D' | 'H' | 'M' | 'S');
+    !duration.is_empty()
+        && !duration.ends_with('T')
+        && is_part(days, &['D'])
+        && is_part(time, &['H', 'M', 'S'])
+        && duration.chars().all(|c| c == 'T' || known(c))
 }
 
 /// The elements of a list value; none of an empty one.

@@ -26,6 +26,7 @@ pub use self::interest::Waiter;
 use self::picture::Picture;
 pub use self::picture::Tail;
 use super::{Client, Stopped, Subscription, WatchStream};
+use crate::api::admin::{ConfigKind, ConfigValues};
 use crate::api::{PartitionBounds, Process, RequestError, Revision, Snapshot, Topic, WatchEvent};
 
 mod followed;
@@ -152,6 +153,18 @@ impl View {
     #[must_use]
     pub fn feature_level(&self) -> u32 {
         self.read().feature_level()
+    }
+
+    /// The configs that were set for what is no topic; none where nothing was.
+    #[must_use]
+    pub fn configs(&self, kind: ConfigKind, name: &str) -> Option<Arc<ConfigValues>> {
+        self.read().configs(kind, name)
+    }
+
+    /// Everything of a kind that has configs, by name.
+    #[must_use]
+    pub fn all_configs(&self, kind: ConfigKind) -> Vec<(Arc<str>, Arc<ConfigValues>)> {
+        self.read().all_configs(kind)
     }
 
     /// The registered processes, by incarnation.

@@ -394,6 +394,11 @@ fn begin(mut grpc: Grpc, call: Call) -> Begun {
             Ok(())
         })
         .boxed(),
+        Call::Admin(request, to) => carry(to, async move {
+            let reply = grpc.admin(proto::AdminCall::from(request)).await?;
+            Ok(reply.into_inner().try_into()?)
+        })
+        .boxed(),
         Call::AllocateProducerIds(to) => carry(to, async move {
             let block = grpc
                 .allocate_producer_ids(proto::Empty {})

@@ -161,6 +161,10 @@ pub(super) fn refusal(error: &RequestError) -> Status {
         RequestError::TooManyPartitions { asked, limit } => {
             (Kind::TooManyPartitions, String::new(), 0, *asked, *limit)
         }
+        RequestError::ConfigsChanged => (Kind::ConfigsChanged, String::new(), 0, 0, 0),
+        RequestError::TooManyResources(limit) => {
+            (Kind::TooManyResources, String::new(), 0, 0, *limit)
+        }
         RequestError::NotUnderstood {
             process,
             known,
@@ -212,6 +216,8 @@ fn understood(status: &Status) -> Option<RequestError> {
             asked: failure.asked,
             limit: failure.limit,
         },
+        Kind::ConfigsChanged => RequestError::ConfigsChanged,
+        Kind::TooManyResources => RequestError::TooManyResources(failure.limit),
         Kind::NotUnderstood => RequestError::NotUnderstood {
             process: failure.name,
             known: number(failure.limit).ok()?,
@@ -236,6 +242,8 @@ mod tests {
             RequestError::TopicExists("orders".to_owned()),
             RequestError::PartitionCountNotRaised { have: 4, asked: 3 },
             RequestError::TooManyPartitions { asked: 9, limit: 8 },
+            RequestError::ConfigsChanged,
+            RequestError::TooManyResources(7),
             RequestError::NotUnderstood {
                 process: "10.0.0.7:9090".to_owned(),
                 known: 1,

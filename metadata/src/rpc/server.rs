@@ -255,6 +255,12 @@ impl Metadata for MetadataServer {
         answer(self.here()?.create_partitions(topic, partition_count).await)
     }
 
+    async fn admin(&self, request: Request<proto::AdminCall>) -> Answer<proto::AdminAnswer> {
+        let asked = request.into_inner().try_into()?;
+        let reply = self.here()?.admin(asked).await;
+        answer(reply.map(|reply| proto::AdminAnswer::new(reply, self.nonce)))
+    }
+
     async fn allocate_producer_ids(
         &self,
         _request: Request<proto::Empty>,

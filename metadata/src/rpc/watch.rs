@@ -10,6 +10,7 @@ use futures::stream::{self, Stream};
 
 use super::convert::{Malformed, id_bytes, need, offset, topic_id, unsigned};
 use super::proto::{self, watch_event::What};
+use crate::api::admin::NamedConfigs;
 use crate::api::{
     CommittedSegment, Extent, PartitionBounds, Process, Revision, Snapshot, Topic, WatchEvent,
 };
@@ -44,6 +45,7 @@ pub(super) fn parts(snapshot: &Snapshot) -> impl Iterator<Item = proto::Snapshot
         has_ended = states.peek().is_none();
         if has_ended {
             part.processes = snapshot.processes.iter().map(Into::into).collect();
+            part.configs = snapshot.configs.iter().map(Into::into).collect();
             part.is_last = true;
         }
         Some(part)
@@ -90,6 +92,8 @@ pub(super) fn add(snapshot: &mut Snapshot, part: proto::SnapshotPart) -> Result<
     }
     if part.is_last {
         snapshot.processes = processes(part.processes)?;
+        let configs = part.configs.into_iter().map(NamedConfigs::try_from);
+        snapshot.configs = configs.collect::<Result<_, _>>()?;
     }
     Ok(part.is_last)
 }
@@ -241,6 +245,7 @@ fn what(event: &WatchEvent) -> What {
         }),
         WatchEvent::LeaderEpochRaised(epoch) => What::LeaderEpochRaised(*epoch),
         WatchEvent::FeatureLevelRaised(level) => What::FeatureLevelRaised(*level),
+        WatchEvent::ConfigsChanged(configs) => What::ConfigsChanged(configs.into()),
         WatchEvent::ProcessesChanged(all) => What::ProcessesChanged(proto::Processes {
             processes: all.iter().map(Into::into).collect(),
         }),
@@ -259,6 +264,7 @@ fn event(what: What) -> Result<WatchEvent, Malformed> {
         },
         What::LeaderEpochRaised(epoch) => WatchEvent::LeaderEpochRaised(epoch),
         What::FeatureLevelRaised(level) => WatchEvent::FeatureLevelRaised(level),
+        What::ConfigsChanged(configs) => WatchEvent::ConfigsChanged(configs.try_into()?),
         What::ProcessesChanged(all) => WatchEvent::ProcessesChanged(processes(all.processes)?),
     })
 }
@@ -368,6 +374,14 @@ mod tests {
         }
     }
 
+    fn configs() -> NamedConfigs {
+        NamedConfigs {
+            kind: crate::api::admin::ConfigKind::Group,
+            name: Arc::from("g"),
+            values: Arc::new([("a".to_owned(), "b".to_owned())].into()),
+        }
+    }
+
     #[test]
     fn snapshots_travel_in_parts() {
         let counts = [3, 20_001, 7, 19_990, 11];
@@ -395,6 +409,7 @@ mod tests {
             leader_epoch: 2,
             feature_level: 3,
             processes: [process].into(),
+            configs: vec![configs()],
         };
         let empty = Snapshot {
             feature_level: 1,
@@ -450,6 +465,7 @@ mod tests {
                 },
                 WatchEvent::LeaderEpochRaised(6),
                 WatchEvent::FeatureLevelRaised(2),
+                WatchEvent::ConfigsChanged(configs()),
                 WatchEvent::ProcessesChanged([process].into()),
             ],
         };

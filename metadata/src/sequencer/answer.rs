@@ -5,6 +5,7 @@ use std::fmt;
 use tokio::sync::oneshot;
 
 use super::reads::Question;
+use crate::api::admin::{AdminReply, AdminRequest};
 use crate::api::groups::{GroupReply, GroupRequest};
 use crate::api::{
     CommitError, CommitReply, CommitRequest, ProducerIdBlock, Registration, Revision, Topic,
@@ -50,6 +51,7 @@ pub(super) enum Waiting {
     Departure(Answer<()>),
     FeatureLevel(Answer<Revision>),
     Codes(Answer<GroupReply>),
+    Admin(Answer<AdminReply>),
     /// The sequencer itself asked for it.
     Nobody,
 }
@@ -134,6 +136,13 @@ pub(super) fn sort(call: Call) -> Sorted {
         Call::AllocateProducerIds(answer) => {
             Sorted::Change(Command::AllocateProducerIds, Waiting::ProducerIds(answer))
         }
+        Call::Admin(AdminRequest::AlterConfigs(change), answer) => {
+            Sorted::Change(Command::AlterConfigs(change), Waiting::Admin(answer))
+        }
+        Call::Admin(AdminRequest::MoveLogStarts(moves), answer) => {
+            Sorted::Change(Command::MoveLogStart(moves), Waiting::Admin(answer))
+        }
+        Call::Admin(request, answer) => Sorted::Read(Question::Admin(request, answer)),
         Call::Group(request, answer) => Sorted::Group(request, answer),
         Call::Bounds(partitions, answer) => Sorted::Read(Question::Bounds(partitions, answer)),
         Call::LookUp {
@@ -173,6 +182,12 @@ impl Waiting {
             }
             (Self::Codes(to), state::Reply::Codes(codes)) => {
                 Reply::new(to, Ok(GroupReply::Codes(codes)))
+            }
+            (Self::Admin(to), state::Reply::ConfigsAltered(answer)) => {
+                Reply::new(to, answer.map(AdminReply::Altered))
+            }
+            (Self::Admin(to), state::Reply::LogStarts(bounds, revision)) => {
+                Reply::new(to, Ok(AdminReply::LogStarts(bounds, revision)))
             }
             (Self::Departure(to), state::Reply::Forgotten) => Reply::new(to, Ok(())),
             (Self::Nobody, _) => Reply(Box::new(|| ())),

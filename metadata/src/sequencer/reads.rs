@@ -11,6 +11,7 @@ use tokio::sync::broadcast;
 
 use super::answer::Reply;
 use super::proof::Proof;
+use crate::api::admin::{AdminReply, AdminRequest, QuorumFacts};
 use crate::api::{Extent, LookUp, PartitionBounds, RequestError, Revision, Snapshot};
 use crate::client::{Answer, Subscription, WatchBatch, WatchStream};
 use crate::state::State;
@@ -29,6 +30,8 @@ pub(super) enum Question {
     },
     ExtentForTimestamp(TopicPartition, TimestampMs, Answer<Option<Extent>>),
     ExtentWithMaxTimestamp(TopicPartition, Answer<Option<Extent>>),
+    /// One that changes nothing.
+    Admin(AdminRequest, Answer<AdminReply>),
     Subscribe(Option<Revision>, Answer<Subscription>),
 }
 
@@ -119,6 +122,7 @@ fn find(question: Question, state: &State) -> Found {
             let found = || state.extent_with_max_timestamp(partition);
             Reply::new(to, known(partition).map(|()| found()))
         }
+        Question::Admin(request, to) => Reply::new(to, admin(&request, state)),
         Question::Subscribe(_, to) => {
             return Found::Subscription {
                 snapshot: Some(state.snapshot()),
@@ -126,6 +130,27 @@ fn find(question: Question, state: &State) -> Found {
                 batches: None,
                 to,
             };
+        }
+    })
+}
+
+fn admin(request: &AdminRequest, state: &State) -> Result<AdminReply, RequestError> {
+    Ok(match request {
+        AdminRequest::Sizes(partitions) => {
+            let sizes = partitions.iter().map(|partition| state.size(*partition));
+            AdminReply::Sizes(sizes.collect())
+        }
+        AdminRequest::Producers(partitions) => {
+            AdminReply::Producers(state.active_producers(partitions))
+        }
+        AdminRequest::Quorum => AdminReply::Quorum(QuorumFacts {
+            owner: None,
+            write_epoch: state.write_epoch(),
+            revision: state.revision(),
+        }),
+        // Changes are commands.
+        AdminRequest::AlterConfigs(_) | AdminRequest::MoveLogStarts(_) => {
+            return Err(RequestError::Unavailable);
         }
     })
 }

@@ -80,7 +80,11 @@ impl State {
         Ok(())
     }
 
-    fn topic_changed(&self, topic: Arc<Topic>, writes: &mut WriteSet) -> (Arc<Topic>, Revision) {
+    pub(super) fn topic_changed(
+        &self,
+        topic: Arc<Topic>,
+        writes: &mut WriteSet,
+    ) -> (Arc<Topic>, Revision) {
         writes.put(RowKey::topic(topic.id), topic::encode(&topic));
         writes
             .events
@@ -161,12 +165,8 @@ impl State {
                 });
             }
         }
-        Reply::LogStarts(
-            moves
-                .iter()
-                .map(|(partition, _)| self.bounds(*partition))
-                .collect(),
-        )
+        let bounds = moves.iter().map(|(partition, _)| self.bounds(*partition));
+        Reply::LogStarts(bounds.collect(), self.counters.revision)
     }
 
     pub(super) fn allocate_producer_ids(&mut self, writes: &mut WriteSet) -> Reply {

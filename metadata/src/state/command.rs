@@ -8,6 +8,7 @@ use std::sync::Arc;
 use floe_protocol::error_code::ErrorCode;
 use floe_protocol::types::{Offset, PartitionIndex, TopicId, TopicPartition};
 
+use crate::api::admin::AlterConfigs;
 use crate::api::groups::OffsetCommit;
 use crate::api::{
     CommitError, CommitReply, CommitRequest, NewProcess, NewTopic, PartitionBounds,
@@ -61,6 +62,9 @@ pub enum Command {
     /// Deletes a topic with all its records. Answered by [`Reply::TopicDeleted`]. Ids of deleted topics
     /// are remembered for ever, so a repeat succeeds; `UnknownTopic` is for ids that never were.
     DeleteTopic(TopicId),
+    /// Replaces the configs of one resource, unless they are others than the caller saw; where they are as
+    /// wanted already it does nothing. Answered by [`Reply::ConfigsAltered`].
+    AlterConfigs(AlterConfigs),
 
     // The log.
     /// Gives a segment's batches their offsets; idempotent by the segment's id. Answered by
@@ -128,9 +132,11 @@ pub enum Reply {
     TopicDeleted(Result<Revision, RequestError>),
     /// To [`Command::Commit`].
     Committed(Result<CommitReply, CommitError>),
-    /// To [`Command::MoveLogStart`]: the bounds afterwards, one per partition asked for; `None` for
-    /// one that does not exist.
-    LogStarts(Vec<Option<PartitionBounds>>),
+    /// To [`Command::AlterConfigs`]: the revision after which views show it.
+    ConfigsAltered(Result<Revision, RequestError>),
+    /// To [`Command::MoveLogStart`]: the bounds afterwards, one per partition asked for, `None` for one that
+    /// does not exist; and the revision after which views show them.
+    LogStarts(Vec<Option<PartitionBounds>>, Revision),
     /// To [`Command::AllocateProducerIds`].
     ProducerIds(ProducerIdBlock),
     /// To [`Command::SaveGroup`].

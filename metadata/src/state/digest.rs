@@ -27,6 +27,7 @@ impl State {
             slot.partitions.hash(&mut hasher);
         }
         self.groups.hash(&mut hasher);
+        self.configs.hash(&mut hasher);
         for entry in self.segments.entries() {
             (entry.id, entry.batches_until).hash(&mut hasher);
         }

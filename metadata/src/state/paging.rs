@@ -41,6 +41,7 @@ impl State {
             | Command::RaiseWriteEpoch { .. }
             | Command::RaiseLowestAccepted { .. }
             | Command::CreatePartitions { .. }
+            | Command::AlterConfigs(_)
             | Command::MoveLogStart(_)
             | Command::AllocateProducerIds
             | Command::SaveGroup { .. }

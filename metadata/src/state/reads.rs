@@ -1,5 +1,6 @@
 //! Questions about the state. None changes anything; all see the same moment.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use floe_protocol::types::{LeaderEpoch, Offset, TimestampMs, TopicId, TopicPartition};
@@ -7,6 +8,8 @@ use floe_protocol::types::{LeaderEpoch, Offset, TimestampMs, TopicId, TopicParti
 use super::State;
 use super::partitions::PackedExtent;
 use super::producers::RESIDENT_BYTES;
+use super::topics::SlotId;
+use crate::api::admin::ActiveProducer;
 use crate::api::{Extent, LookUp, PartitionBounds, Snapshot, Topic};
 
 /// Sizes of a state, for metrics.
@@ -119,6 +122,55 @@ impl State {
         self.extent_for_timestamp(partition, max)
     }
 
+    /// Bytes of all extents that hold a record at or after the log start; `None` if there is no such partition.
+    #[must_use]
+    pub fn size(&self, partition: TopicPartition) -> Option<u64> {
+        let extents = self.topics.partition(partition)?.extents().iter();
+        Some(extents.map(|extent| u64::from(extent.length_bytes)).sum())
+    }
+
+    /// The producers of each partition whose states are in memory, by id, but for those that are expired;
+    /// `None` for a partition that does not exist. One pass over all states, however many partitions.
+    #[must_use]
+    pub fn active_producers(
+        &self,
+        partitions: &[TopicPartition],
+    ) -> Vec<Option<Vec<ActiveProducer>>> {
+        let mut found: BTreeMap<TopicPartition, Vec<ActiveProducer>> = partitions
+            .iter()
+            .filter(|partition| self.topics.partition(**partition).is_some())
+            .map(|partition| (*partition, Vec::new()))
+            .collect();
+        let slots: BTreeMap<SlotId, TopicId> = partitions
+            .iter()
+            .filter_map(|it| Some((self.topics.slot_id(it.topic)?, it.topic)))
+            .collect();
+        let (now_ms, expiration_ms) = (self.now_ms(), self.config.producer_id_expiration_ms);
+        for resident in self.producers.iter() {
+            let Some(topic) = slots.get(&resident.key.slot) else {
+                continue;
+            };
+            let state = &resident.state;
+            let at = TopicPartition::new(*topic, resident.key.partition);
+            let last = state.batches().next_back();
+            if let (Some(active), Some(last)) = (found.get_mut(&at), last)
+                && !state.is_expired(now_ms, expiration_ms)
+            {
+                active.push(ActiveProducer {
+                    id: resident.key.id,
+                    epoch: state.epoch(),
+                    last_sequence: state.last_sequence(),
+                    last_timestamp_ms: last.max_timestamp_ms,
+                });
+            }
+        }
+        for active in found.values_mut() {
+            active.sort_unstable_by_key(|producer| producer.id);
+        }
+        let of = |partition| found.get(partition).cloned();
+        partitions.iter().map(of).collect()
+    }
+
     fn unpack(&self, extent: &PackedExtent) -> Option<Extent> {
         Some(extent.unpack(self.segments.segment(extent.commit)?))
     }
@@ -147,6 +199,7 @@ impl State {
             leader_epoch: self.counters.leader_epoch,
             feature_level: self.counters.feature_level,
             processes: self.processes(),
+            configs: self.configs.all().collect(),
         }
     }
 

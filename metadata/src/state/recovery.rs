@@ -23,6 +23,7 @@ use super::id_blocks::IdBlocks;
 use super::partitions::PackedExtent;
 use super::producer::{PastBatch, ProducerState};
 use super::producers::ProducerKey;
+use super::rows::configs::{ConfigFigures, ConfigRow};
 use super::rows::group::{GroupFigures, GroupRow, OffsetRow};
 use super::rows::segment::{BatchRow, CommitFacts, ExtentRow, Outcome, ProducerRow, SegmentReader};
 use super::rows::{Place, RowKey, head, process, producer, topic};
@@ -154,6 +155,16 @@ impl Recovery {
                 let row = OffsetRow::decode(value).map_err(damaged)?;
                 let is_known = self.state.topics.partition(partition).is_some();
                 if !is_known || !self.state.groups.load_offset(group, partition, row) {
+                    return Err(DamagedState::Contradiction(key));
+                }
+            }
+            Place::ConfigFigures => {
+                let figures = ConfigFigures::decode(value).map_err(damaged)?;
+                self.state.configs.load_figures(figures);
+            }
+            Place::Configs(number) => {
+                let row = ConfigRow::decode(value).map_err(damaged)?;
+                if !self.state.configs.load(number, row) {
                     return Err(DamagedState::Contradiction(key));
                 }
             }
@@ -294,6 +305,9 @@ impl Recovery {
         }
         if !self.state.groups.is_complete() {
             return Err(DamagedState::Contradiction(RowKey::group_figures()));
+        }
+        if !self.state.configs.is_complete() {
+            return Err(DamagedState::Contradiction(RowKey::config_figures()));
         }
         for slot in self.state.topics.iter() {
             let holes = slot

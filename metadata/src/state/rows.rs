@@ -17,7 +17,9 @@
 //! | 0x31 | group | number |
 //! | 0x32 | committed offset | number of the group, topic id, partition |
 //! | 0x40–0x4f | transactions | |
-//! | 0x50–0x5f | credentials, ACLs, quotas | |
+//! | 0x50 | figures of configs | |
+//! | 0x51 | configs of what is no topic, quotas among them | number |
+//! | 0x52–0x5f | credentials, ACLs | |
 //! | 0x60–0x6f | compaction jobs, the registry of objects | |
 //! | 0xf0 | producer state | producer id, topic id, partition |
 //! | 0xf1 | deleted topic | topic id |
@@ -25,6 +27,7 @@
 //! Tags below 0xf0 are **resident**: recovery scans them all. Tags from 0xf0 on are **paged**: rows are
 //! read one by one when a command needs them.
 
+pub(super) mod configs;
 pub(super) mod group;
 pub(super) mod head;
 pub(super) mod process;
@@ -49,6 +52,8 @@ const SEGMENT: u8 = 0x20;
 const GROUP_FIGURES: u8 = 0x30;
 const GROUP: u8 = 0x31;
 const OFFSET: u8 = 0x32;
+const CONFIG_FIGURES: u8 = 0x50;
+const CONFIGS: u8 = 0x51;
 const PRODUCER: u8 = 0xf0;
 const DELETED_TOPIC: u8 = 0xf1;
 /// Above all tags there will ever be.
@@ -79,6 +84,8 @@ pub(super) enum Place {
         group: u64,
         partition: TopicPartition,
     },
+    ConfigFigures,
+    Configs(u64),
     Producer {
         id: ProducerId,
         partition: TopicPartition,
@@ -167,6 +174,14 @@ impl RowKey {
         Self::new(OFFSET, &parts)
     }
 
+    pub(super) const fn config_figures() -> Self {
+        Self(Bytes::from_static(&[CONFIG_FIGURES]))
+    }
+
+    pub(super) fn configs(number: u64) -> Self {
+        Self::new(CONFIGS, &[&number.to_be_bytes()])
+    }
+
     pub(super) fn producer(id: ProducerId, partition: TopicPartition) -> Self {
         let parts: [&[u8]; 3] = [
             &id.to_be_bytes(),
@@ -223,6 +238,8 @@ impl RowKey {
                     partition: TopicPartition::new(topic, index),
                 }
             }
+            CONFIG_FIGURES => Place::ConfigFigures,
+            CONFIGS => Place::Configs(u64::from_be_bytes(reader.array()?)),
             PRODUCER => {
                 let id = ProducerId::from_be_bytes(reader.array()?);
                 let topic = TopicId::from_bytes(reader.array()?);
@@ -258,6 +275,8 @@ impl fmt::Display for RowKey {
             Ok(Place::Offset { group, partition }) => {
                 write!(f, "offset of group {group} in {partition}")
             }
+            Ok(Place::ConfigFigures) => f.write_str("figures of configs"),
+            Ok(Place::Configs(number)) => write!(f, "configs {number}"),
             Ok(Place::Producer { id, partition }) => write!(f, "producer {id} in {partition}"),
             Err(_) => write!(f, "{:?}", self.0),
         }

@@ -49,6 +49,7 @@ impl State {
         let oldest = self.oldest_unsaved();
         self.counters.checkpoint = oldest.map_or(self.counters.commits, |commit| commit - 1);
         self.groups.seal(writes);
+        self.configs.seal(writes);
         writes.put(RowKey::counters(), self.counters.encode());
         self.sealed.clone_from(&self.counters);
     }

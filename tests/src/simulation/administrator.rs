@@ -1,5 +1,7 @@
-//! A simulated administrator: makes, enlarges and deletes topics, and holds the cluster to its promise that who was
+//! A simulated administrator: makes, configures, enlarges and deletes topics, drops records, and holds the cluster to its promise that who was
 //! told of a change sees it at whatever agent it asks next.
+
+mod changes;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -77,6 +79,12 @@ impl Administrator {
         }
         let mut shown = Shown::Partitions(partitions.unsigned_abs() as usize);
         self.look(name, shown, "created", agents).await?;
+        if self.random.random_ratio(1, 2) && !self.configure(name, agents).await? {
+            return Ok(());
+        }
+        if self.random.random_ratio(1, 2) && !self.drop_records(name, agents).await? {
+            return Ok(());
+        }
         if self.random.random_ratio(1, 2) {
             let enlarge = CreatePartitionsRequest {
                 topics: vec![CreatePartitionsTopic {
@@ -135,10 +143,15 @@ impl Administrator {
             Some(_) | None => return Ok(()),
         };
         if shown != expected {
-            let what = format!("topic {name} was {change}, then shown as {shown:?}");
-            self.observed.lock().expect("not poisoned").violation(what);
+            self.violation(format!(
+                "topic {name} was {change}, then shown as {shown:?}"
+            ));
         }
         Ok(())
+    }
+
+    fn violation(&self, what: String) {
+        self.observed.lock().expect("not poisoned").violation(what);
     }
 
     /// Sends one request to any agent.

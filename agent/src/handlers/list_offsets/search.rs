@@ -118,7 +118,9 @@ impl Search<'_> {
         batch: &Bytes,
         least_ms: TimestampMs,
     ) -> Result<Option<Position>, BatchError> {
-        let cap = WalkLimits::new(self.max_message_bytes).decompressed_bytes_max;
+        // The limit may have been higher when the batch came.
+        let limit = self.max_message_bytes.max(batch.len());
+        let cap = WalkLimits::new(limit).decompressed_bytes_max;
         for record in RecordIter::new(batch, cap)? {
             let record = record?;
             if record.timestamp_ms >= least_ms && self.offsets.contains(&record.offset) {

@@ -1,6 +1,8 @@
 //! The checks of a Produce request, in Kafka's order: first those that concern the request, then each
 //! partition's batch, once.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use floe_metadata::api::Topic;
 use floe_protocol::error_code::ErrorCode;
@@ -13,7 +15,7 @@ use floe_protocol::types::{NO_PRODUCER_ID, ProducerId, TimestampMs, TopicPartiti
 
 use crate::broker::Broker;
 use crate::error;
-use crate::topic_config::{TimestampType, TopicSettings};
+use crate::topic_config::{BrokerSettings, TimestampType, TopicSettings};
 
 /// A batch that passed.
 pub(super) struct Checked {
@@ -56,8 +58,8 @@ fn transactional(request: &ProduceRequest) -> impl Iterator<Item = ProducerId> {
 }
 
 /// Checks the batches of one request.
-pub(super) struct Checker<'a> {
-    broker: &'a Broker,
+pub(super) struct Checker {
+    settings: Arc<BrokerSettings>,
     version: i16,
     now_ms: TimestampMs,
 }
@@ -71,10 +73,10 @@ pub(super) struct TopicChecker<'a> {
     walk: Option<WalkLimits>,
 }
 
-impl<'a> Checker<'a> {
-    pub(super) fn new(broker: &'a Broker, version: i16) -> Self {
+impl Checker {
+    pub(super) fn new(broker: &Broker, version: i16) -> Self {
         Self {
-            broker,
+            settings: broker.settings_now(),
             version,
             now_ms: broker.clock.now_ms(),
         }
@@ -87,7 +89,8 @@ impl<'a> Checker<'a> {
             timestamp_before_max_ms,
             timestamp_after_max_ms,
             is_compacted,
-        } = self.broker.settings.topic(topic);
+            drops_old: _,
+        } = self.settings.topic(topic);
         let log_append_time = timestamp_type == TimestampType::LogAppendTime;
         let timestamps = (!log_append_time).then(|| {
             TimestampLimits::around(self.now_ms, timestamp_before_max_ms, timestamp_after_max_ms)

@@ -341,4 +341,20 @@ async fn topics_page_by_page() {
     assert_eq!(answer.topics[0].partitions.len(), 1);
     let answer = client.call(0, &page(10, Some(("z", 0)), &[])).await;
     assert!(answer.topics.is_empty() && answer.next_cursor.is_none());
+    let within = client
+        .call(0, &page(10, Some(("b", 1)), &["a", "b", "c"]))
+        .await;
+    let names: Vec<_> = within
+        .topics
+        .iter()
+        .map(|it| it.name.clone().unwrap())
+        .collect();
+    assert_eq!(names, [text("b"), text("c")]);
+    assert_eq!(within.topics[0].partitions[0].partition_index, 1);
+    // A cursor that is outside of what is asked for.
+    for cursor in [("b", -1), ("z", 0)] {
+        let answer = client.call(0, &page(10, Some(cursor), &["a", "b"])).await;
+        let codes: Vec<_> = answer.topics.iter().map(|it| it.error_code).collect();
+        assert_eq!(codes, [42, 42], "{cursor:?}");
+    }
 }

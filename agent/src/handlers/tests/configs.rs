@@ -1,14 +1,16 @@
-//! DescribeConfigs.
+//! DescribeConfigs, and what other requests change of what it says.
 
 use floe_protocol::messages::describe_configs::{
     DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResourceResult,
 };
 
 use super::{config, create, text, topic};
-use crate::testing::{Client, agent};
+use crate::config::ListenerConfig;
+use crate::start::start;
+use crate::testing::{self, Client, agent, local};
 use crate::topic_config::BROKER_CONFIGS;
 
-fn describe(kind: i8, name: &str, keys: Option<&[&str]>) -> DescribeConfigsRequest {
+pub(super) fn describe(kind: i8, name: &str, keys: Option<&[&str]>) -> DescribeConfigsRequest {
     DescribeConfigsRequest {
         resources: vec![DescribeConfigsResource {
             resource_type: kind,
@@ -20,7 +22,7 @@ fn describe(kind: i8, name: &str, keys: Option<&[&str]>) -> DescribeConfigsReque
     }
 }
 
-fn find<'a>(
+pub(super) fn find<'a>(
     configs: &'a [DescribeConfigsResourceResult],
     name: &str,
 ) -> &'a DescribeConfigsResourceResult {
@@ -119,8 +121,8 @@ async fn the_broker_and_what_else_can_be_described() {
         (4, "x", 42),
         (8, node_id.as_str(), 0),
         (8, "", 42),
-        (16, "any", 0),
-        (32, "any", 0),
+        (16, "", 42),
+        (32, "", 42),
         (1, "t", 42),
         (0, "t", 42),
         (-5, "t", 42),
@@ -130,4 +132,53 @@ async fn the_broker_and_what_else_can_be_described() {
         assert!(result.configs.is_empty(), "type {kind}, name '{name}'");
         assert_eq!(result.error_message.is_some(), expected != 0);
     }
+}
+
+#[tokio::test]
+async fn groups_and_subscriptions_have_defaults_whether_they_exist_or_not() {
+    let agent = agent(&[("group.consumer.session.timeout.ms", "50000")]).await;
+    let mut client = Client::connect(&agent).await;
+    let groups = client.call(4, &describe(32, "any", None)).await;
+    let configs = &groups.results[0].configs;
+    assert_eq!(configs.len(), 11);
+    let timeout = find(configs, "consumer.session.timeout.ms");
+    assert_eq!(
+        (timeout.value.as_deref(), timeout.config_source),
+        (Some("50000"), 5)
+    );
+    assert!(!timeout.read_only);
+    assert!(timeout.synonyms.is_empty());
+    let metrics = client.call(4, &describe(16, "any", None)).await;
+    let configs = &metrics.results[0].configs;
+    assert_eq!(configs.len(), 3);
+    assert_eq!(
+        find(configs, "interval.ms").value.as_deref(),
+        Some("300000")
+    );
+    assert_eq!(find(configs, "metrics").config_type, 7);
+}
+
+#[tokio::test]
+async fn another_broker_is_described_by_what_it_advertises() {
+    let mut config = testing::config(&[]);
+    config.listeners = [Some(local(9)), None]
+        .into_iter()
+        .zip(["default", "inside"])
+        .map(|(advertise, name)| ListenerConfig {
+            name: name.to_owned(),
+            listen: local(0),
+            advertise,
+        })
+        .collect();
+    let agent = start(config).await.unwrap();
+    let own = agent.broker().unwrap().node_id;
+    let mut client = Client::connect(&agent).await;
+    let answer = client.call(4, &describe(4, &own.to_string(), None)).await;
+    let configs = &answer.results[0].configs;
+    let advertised = find(configs, "advertised.listeners").value.clone();
+    assert!(advertised.unwrap().contains("DEFAULT://127.0.0.1:9"));
+    let strange = client
+        .call(4, &describe(4, &(own ^ 1).to_string(), None))
+        .await;
+    assert_eq!(strange.results[0].error_code, 42);
 }

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use floe_protocol::types::{LeaderEpoch, Offset, TopicId, TopicPartition};
 
 use super::followed::LastLook;
+use crate::api::admin::{ConfigKind, ConfigValues, NamedConfigs};
 use crate::api::{CommittedSegment, Extent, PartitionBounds, Process, Snapshot, Topic, WatchEvent};
 
 /// What the picture knows of the records from some offset on.
@@ -35,6 +36,7 @@ pub(super) struct Picture {
     leader_epoch: LeaderEpoch,
     feature_level: u32,
     processes: Arc<[Process]>,
+    configs: BTreeMap<ConfigKind, BTreeMap<Arc<str>, Arc<ConfigValues>>>,
     /// Whose extents are resident, longest resident first; an entry may outlive its topic.
     resident: VecDeque<TopicPartition>,
     resident_max: usize,
@@ -66,6 +68,7 @@ impl Picture {
             leader_epoch: 0,
             feature_level: 1,
             processes: Arc::default(),
+            configs: BTreeMap::new(),
             resident: VecDeque::new(),
             resident_max,
         }
@@ -98,6 +101,26 @@ impl Picture {
 
     pub(super) fn processes(&self) -> Arc<[Process]> {
         Arc::clone(&self.processes)
+    }
+
+    pub(super) fn configs(&self, kind: ConfigKind, name: &str) -> Option<Arc<ConfigValues>> {
+        self.configs.get(&kind)?.get(name).map(Arc::clone)
+    }
+
+    pub(super) fn all_configs(&self, kind: ConfigKind) -> Vec<(Arc<str>, Arc<ConfigValues>)> {
+        let all = self.configs.get(&kind).into_iter().flatten();
+        all.map(|(name, values)| (Arc::clone(name), Arc::clone(values)))
+            .collect()
+    }
+
+    fn set_configs(&mut self, configs: &NamedConfigs) {
+        let NamedConfigs { kind, name, values } = configs;
+        let of_kind = self.configs.entry(*kind).or_default();
+        if values.is_empty() {
+            of_kind.remove(name);
+        } else {
+            of_kind.insert(Arc::clone(name), Arc::clone(values));
+        }
     }
 
     pub(super) fn bounds(&self, partition: TopicPartition) -> Option<PartitionBounds> {
@@ -168,6 +191,10 @@ impl Picture {
         self.leader_epoch = self.leader_epoch.max(snapshot.leader_epoch);
         self.feature_level = self.feature_level.max(snapshot.feature_level);
         self.processes = Arc::clone(&snapshot.processes);
+        self.configs.clear();
+        for configs in &snapshot.configs {
+            self.set_configs(configs);
+        }
         self.resident.clear();
     }
 
@@ -197,6 +224,10 @@ impl Picture {
             }
             WatchEvent::FeatureLevelRaised(level) => {
                 self.feature_level = self.feature_level.max(*level);
+                Vec::new()
+            }
+            WatchEvent::ConfigsChanged(configs) => {
+                self.set_configs(configs);
                 Vec::new()
             }
             WatchEvent::ProcessesChanged(processes) => {

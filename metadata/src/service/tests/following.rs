@@ -7,6 +7,7 @@ use super::*;
 use floe_protocol::types::TopicPartition;
 use tokio_util::sync::CancellationToken;
 
+use crate::api::admin::{AlterConfigs, ConfigKind, ConfigResource};
 use crate::api::{Snapshot, WatchEvent};
 use crate::client::WatchBatch;
 use crate::client::view::{Tail, View};
@@ -65,6 +66,33 @@ async fn answers(client: Client) -> Vec<String> {
     for request in super::groups::one_of_each() {
         say(&client.group(request).await);
     }
+    for resource in [
+        ConfigResource::Topic(topic_id(1)),
+        ConfigResource::Topic(topic_id(9)),
+        ConfigResource::Named(ConfigKind::Group, Arc::from("g")),
+    ] {
+        let alter = |before: &str, after: &str| {
+            let values = |value: &str| [("a".to_owned(), value.to_owned())].into();
+            let (before, after) = (values(before), values(after));
+            client.alter_configs(AlterConfigs {
+                resource: resource.clone(),
+                before,
+                after,
+            })
+        };
+        say(&alter("1", "2").await);
+        say(&alter("3", "4").await);
+    }
+    let moves = vec![(known, 1), (unknown, 1), (partition(1, 0), i64::MAX)];
+    say(&client.move_log_starts(moves).await);
+    say(&client.sizes(vec![known, unknown, partition(1, 0)]).await);
+    say(&client
+        .producers(vec![known, unknown, partition(1, 0)])
+        .await);
+    say(&client
+        .quorum()
+        .await
+        .map(|facts| (facts.write_epoch, facts.revision)));
     say(&client.ended(55).await);
     say(&client.leave(1).await);
     say(&client.leave(1).await);
@@ -134,10 +162,25 @@ async fn a_large_snapshot_and_what_follows_are_the_same_over_the_network() {
         ))
         .await
         .unwrap();
+    for resource in [
+        ConfigResource::Topic(topic_id(3)),
+        ConfigResource::Named(ConfigKind::Broker, Arc::from("")),
+    ] {
+        let after = [("a".to_owned(), "b".to_owned())].into();
+        let before = [].into();
+        let change = AlterConfigs {
+            resource,
+            before,
+            after,
+        };
+        there.alter_configs(change).await.unwrap();
+    }
+    let moves = vec![(partition(3, 29_999), 4)];
+    there.move_log_starts(moves).await.unwrap();
     let revision = there.delete_topic(topic_id(2)).await.unwrap();
     let found = next_until(&mut found_stream, revision).await;
     assert_eq!(found, next_until(&mut expected_stream, revision).await);
-    assert_eq!(found.len(), 5, "{found:?}");
+    assert_eq!(found.len(), 8, "{found:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -280,7 +280,7 @@ fn a_log_start_moves_up_only_and_takes_whole_extents_with_it() {
             (at(1, 0), offset),
             (at(9, 9), 1),
         ]));
-        let Reply::LogStarts(bounds) = reply else {
+        let Reply::LogStarts(bounds, _) = reply else {
             panic!("{reply:?}")
         };
         assert_eq!(bounds[1], None);

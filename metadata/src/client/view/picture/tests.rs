@@ -165,6 +165,7 @@ fn a_snapshot_replaces_everything() {
         last_stable: high_watermark,
     };
     picture.replace(&Snapshot {
+        configs: Vec::new(),
         revision: 9,
         topics: vec![topic(1, 2), topic(2, 1)],
         bounds: vec![vec![bounds(15), bounds(0)], vec![bounds(7)]],
@@ -191,11 +192,52 @@ fn the_processes_are_those_that_were_told_last() {
 }
 
 #[test]
+fn configs_are_those_that_were_told_last() {
+    let mut picture = with_topic(100);
+    let values = |value: &str| Arc::new([("a".to_owned(), value.to_owned())].into());
+    let configs = |kind, name: &str, values| NamedConfigs {
+        kind,
+        name: Arc::from(name),
+        values,
+    };
+    let (group, broker) = (ConfigKind::Group, ConfigKind::Broker);
+    for value in ["1", "2"] {
+        picture.apply(&WatchEvent::ConfigsChanged(configs(
+            group,
+            "g",
+            values(value),
+        )));
+    }
+    picture.apply(&WatchEvent::ConfigsChanged(configs(
+        broker,
+        "g",
+        values("3"),
+    )));
+    assert_eq!(picture.configs(group, "g"), Some(values("2")));
+    assert_eq!(picture.configs(group, "h"), None);
+    picture.apply(&WatchEvent::ConfigsChanged(configs(
+        group,
+        "g",
+        Arc::default(),
+    )));
+    assert_eq!(picture.all_configs(group), []);
+    assert_eq!(picture.all_configs(broker), [(Arc::from("g"), values("3"))]);
+    picture.replace(&Snapshot {
+        configs: vec![configs(group, "h", values("4"))],
+        feature_level: 1,
+        ..Snapshot::default()
+    });
+    assert_eq!(picture.configs(group, "h"), Some(values("4")));
+    assert_eq!(picture.all_configs(broker), []);
+}
+
+#[test]
 #[should_panic(expected = "went back")]
 fn a_snapshot_cannot_take_records_back() {
     let mut picture = with_topic(100);
     picture.apply(&committed(&[(partition(1, 0), extent(0, 10))]));
     picture.replace(&Snapshot {
+        configs: Vec::new(),
         revision: 9,
         topics: vec![topic(1, 1)],
         bounds: vec![vec![PartitionBounds::default()]],

@@ -4,10 +4,12 @@ mod compare;
 mod draft;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use floe_protocol::types::{Offset, TimestampMs, TopicId, TopicPartition};
 use floe_storage::segment::{IndexBatch, SegmentId};
 
+use crate::api::admin::{AlterConfigs, ConfigKind, ConfigResource, ConfigValues};
 use crate::api::{
     BatchRejection, BatchResult, BrokerAddress, CommitError, CommitRequest, NewProcess, NewTopic,
     PartitionBounds, Process, ProducerIdBlock, Registration, RequestError,
@@ -23,6 +25,7 @@ pub(super) enum Answer {
     Topic(Result<(String, i32), RequestError>),
     Deleted(Result<(), RequestError>),
     LogStarts(Vec<Option<PartitionBounds>>),
+    Altered(Result<(), RequestError>),
     Registered(Registration),
     Forgotten,
     Epochs(u32, u32),
@@ -52,6 +55,7 @@ struct Topic {
     name: String,
     created_ms: TimestampMs,
     logs: Vec<Log>,
+    configs: ConfigValues,
 }
 
 #[derive(Clone, Debug)]
@@ -85,6 +89,7 @@ pub(super) struct Model {
     /// When each block of ids was handed out.
     blocks: Vec<TimestampMs>,
     segments: u64,
+    configs: BTreeMap<(ConfigKind, Arc<str>), ConfigValues>,
 }
 
 impl Default for Model {
@@ -104,6 +109,7 @@ impl Default for Model {
             lowest: 1,
             blocks: Vec::new(),
             segments: 0,
+            configs: BTreeMap::new(),
         }
     }
 }
@@ -180,6 +186,7 @@ impl Model {
                 Answer::Topic(self.create_partitions(topic, count))
             }
             Command::DeleteTopic(id) => Answer::Deleted(self.delete(id)),
+            Command::AlterConfigs(change) => Answer::Altered(self.alter_configs(change)),
             Command::MoveLogStart(moves) => {
                 for (at, to) in &moves {
                     let index = usize::try_from(at.partition).unwrap();
@@ -244,6 +251,7 @@ impl Model {
             name: new.name.clone(),
             created_ms: now_ms,
             logs,
+            configs: new.configs,
         };
         self.topics.insert(new.id, topic);
         Ok((new.name, new.partition_count))
@@ -263,6 +271,35 @@ impl Model {
             .logs
             .resize_with(usize::try_from(count).unwrap(), Log::default);
         Ok((topic.name.clone(), count))
+    }
+
+    /// What was set for a resource; `None` for a topic that does not exist.
+    pub(super) fn configs(&self, resource: &ConfigResource) -> Option<ConfigValues> {
+        match resource {
+            ConfigResource::Topic(id) => Some(self.topics.get(id)?.configs.clone()),
+            ConfigResource::Named(kind, name) => {
+                let found = self.configs.get(&(*kind, Arc::clone(name)));
+                Some(found.cloned().unwrap_or_default())
+            }
+        }
+    }
+
+    fn alter_configs(&mut self, change: AlterConfigs) -> Result<(), RequestError> {
+        let present = self.configs(&change.resource);
+        let present = present.ok_or(RequestError::UnknownTopic)?;
+        if present != change.before && present != change.after {
+            return Err(RequestError::ConfigsChanged);
+        }
+        match change.resource {
+            ConfigResource::Topic(id) => self.topics.get_mut(&id).unwrap().configs = change.after,
+            ConfigResource::Named(kind, name) if change.after.is_empty() => {
+                self.configs.remove(&(kind, name));
+            }
+            ConfigResource::Named(kind, name) => {
+                self.configs.insert((kind, name), change.after);
+            }
+        }
+        Ok(())
     }
 
     fn delete(&mut self, id: TopicId) -> Result<(), RequestError> {

@@ -45,6 +45,12 @@ pub(super) enum Draft {
         partition: i32,
         by: i64,
     },
+    AlterConfigs {
+        /// A topic, or from 4 on something else.
+        resource: u8,
+        value: u8,
+        is_outdated: bool,
+    },
     Commit(Vec<DraftExtent>),
     /// The commit that many commits ago.
     Repeat(usize),
@@ -128,6 +134,9 @@ fn draft() -> impl Strategy<Value = Draft> {
         4 => (topic(), 0..4, -2_i64..20).prop_map(|(topic, partition, by)| {
             Draft::MoveLogStart { topic, partition, by }
         }),
+        4 => (0_u8..10, 0_u8..3, prop::bool::weighted(0.2)).prop_map(
+            |(resource, value, is_outdated)| Draft::AlterConfigs { resource, value, is_outdated }
+        ),
         3 => (0_u8..4, 0_u32..3, 0_u8..4, 0_u8..3).prop_map(
             |(process, attempt, address, brokers)| Draft::Register {
                 process,

@@ -16,7 +16,8 @@ impl Model {
                 result.map(|(topic, _)| (topic.name.to_string(), topic.partition_count)),
             ),
             Reply::TopicDeleted(result) => Answer::Deleted(result.map(|_| ())),
-            Reply::LogStarts(bounds) => Answer::LogStarts(bounds),
+            Reply::ConfigsAltered(result) => Answer::Altered(result.map(|_| ())),
+            Reply::LogStarts(bounds, _) => Answer::LogStarts(bounds),
             Reply::Registered(registration) => {
                 Answer::Registered(registration.expect("all are of one release"))
             }
@@ -38,8 +39,17 @@ impl Model {
         assert_eq!(*state.processes(), *self.processes);
         assert_eq!(state.leader_epoch(), self.leader_epoch);
         assert_eq!(state.topics().count(), self.topics.len());
+        let configs = state.snapshot().configs.into_iter();
+        let configs: Vec<_> = configs
+            .map(|it| ((it.kind, it.name), (*it.values).clone()))
+            .collect();
+        assert_eq!(
+            configs,
+            self.configs.clone().into_iter().collect::<Vec<_>>()
+        );
         for (id, topic) in &self.topics {
             assert_eq!(state.topic_by_name(&topic.name).unwrap().id, *id);
+            assert_eq!(*state.topic(*id).unwrap().configs, topic.configs);
             for index in 0..topic.logs.len() {
                 self.compare_log(
                     state,
@@ -66,6 +76,10 @@ impl Model {
             assert!(batch.position + u64::from(batch.length) <= end_bytes);
             assert!(extent.max_timestamp_ms >= batch.time);
         }
+        assert_eq!(
+            state.size(at),
+            Some(found.iter().map(|it| u64::from(it.length_bytes)).sum())
+        );
         // The first extent may begin below the log start.
         let begin = found.first().map_or(log.end, |extent| extent.base_offset);
         let covered = log.batches.iter().filter(|batch| batch.first >= begin);

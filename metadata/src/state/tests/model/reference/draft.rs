@@ -1,10 +1,13 @@
 //! Makes commands of drafts: what a producer sends next depends on what the model knows of it.
 
+use std::sync::Arc;
+
 use floe_protocol::types::{TimestampMs, TopicPartition};
 use floe_storage::segment::{IndexBatch, SegmentId};
 
 use super::{Model, next_sequence};
 use crate::api::NewProcess;
+use crate::api::admin::{AlterConfigs, ConfigKind, ConfigResource, ConfigValues};
 use crate::state::Command;
 use crate::state::tests::fixtures::{START_MS, idempotent, new_topic, plain, request, topic_id};
 use crate::state::tests::model::steps::{Draft, DraftBatch, DraftSequence};
@@ -56,6 +59,33 @@ impl Model {
                 let at = TopicPartition::new(topic_id(*topic), *partition);
                 let start = self.log(at).map_or(0, |log| log.start);
                 Command::MoveLogStart(vec![(at, start + by)])
+            }
+            Draft::AlterConfigs {
+                resource,
+                value,
+                is_outdated,
+            } => {
+                let resource = match resource {
+                    0..4 => ConfigResource::Topic(topic_id(*resource)),
+                    _ => {
+                        let kinds = ConfigKind::ALL.into_iter().cycle();
+                        let kind = kinds.take(usize::from(*resource)).last().unwrap();
+                        ConfigResource::Named(kind, Arc::from("x"))
+                    }
+                };
+                let set = |value: u8| {
+                    let values = (0..value).map(|n| (n.to_string(), value.to_string()));
+                    values.collect::<ConfigValues>()
+                };
+                let before = match is_outdated {
+                    true => set(7),
+                    false => self.configs(&resource).unwrap_or_default(),
+                };
+                Command::AlterConfigs(AlterConfigs {
+                    resource,
+                    before,
+                    after: set(*value),
+                })
             }
             Draft::Repeat(back) if *back < self.commits.len() => {
                 Command::Commit(self.commits[self.commits.len() - 1 - back].0.clone())

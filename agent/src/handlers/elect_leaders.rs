@@ -1,0 +1,83 @@
+//! ElectLeaders (KIP-183, KIP-460): every broker leads every partition, so there is never anything to elect.
+
+use floe_protocol::error_code::ErrorCode;
+use floe_protocol::messages::elect_leaders::{
+    ElectLeadersRequest, ElectLeadersResponse, PartitionResult, ReplicaElectionResult,
+};
+use floe_protocol::str::Str;
+
+use super::{Context, Handler, Refuse};
+
+/// Preferred, unclean.
+const ELECTION_TYPES: std::ops::RangeInclusive<i8> = 0..=1;
+
+impl Handler for ElectLeadersRequest {
+    async fn handle(self, context: &Context) -> ElectLeadersResponse {
+        if !ELECTION_TYPES.contains(&self.election_type) {
+            return failed(ErrorCode::InvalidRequest);
+        }
+        let view = &context.broker.view;
+        let results = match &self.topic_partitions {
+            // Only partitions whose leader changed would be told of.
+            None => {
+                let topics = view.topics().into_iter();
+                let nothing = topics.map(|topic| ReplicaElectionResult {
+                    topic: Str::from(topic.name.to_string()),
+                    ..ReplicaElectionResult::default()
+                });
+                nothing.collect()
+            }
+            Some(topics) => {
+                let results = topics.iter().map(|wanted| {
+                    let topic = view.topic_by_name(&wanted.topic);
+                    let count = topic.map(|topic| topic.partition_count);
+                    let partitions = wanted.partitions.iter();
+                    ReplicaElectionResult {
+                        topic: wanted.topic.clone(),
+                        partition_result: partitions
+                            .map(|index| partition(&wanted.topic, *index, count))
+                            .collect(),
+                    }
+                });
+                results.collect()
+            }
+        };
+        ElectLeadersResponse {
+            replica_election_results: results,
+            ..ElectLeadersResponse::default()
+        }
+    }
+}
+
+impl Refuse for ElectLeadersRequest {
+    fn refuse(&self, _version: i16, code: ErrorCode) -> Option<ElectLeadersResponse> {
+        Some(failed(code))
+    }
+}
+
+fn failed(code: ErrorCode) -> ElectLeadersResponse {
+    ElectLeadersResponse {
+        error_code: code.code(),
+        ..ElectLeadersResponse::default()
+    }
+}
+
+fn partition(topic: &str, partition_id: i32, count: Option<i32>) -> PartitionResult {
+    let unknown = ErrorCode::UnknownTopicOrPartition;
+    let (code, message) = match count {
+        None => (unknown, format!("No such topic as {topic}")),
+        Some(count) if !(0..count).contains(&partition_id) => (
+            unknown,
+            format!("No such partition as {topic}-{partition_id}"),
+        ),
+        Some(_) => {
+            let code = ErrorCode::ElectionNotNeeded;
+            (code, code.message().to_owned())
+        }
+    };
+    PartitionResult {
+        partition_id,
+        error_code: code.code(),
+        error_message: Some(Str::from(message)),
+    }
+}
