@@ -53,6 +53,8 @@ pub(crate) const HANDLED: &[ApiKey] = &[
     ApiKey::OffsetDelete,
     ApiKey::UpdateFeatures,
     ApiKey::DescribeCluster,
+    ApiKey::ConsumerGroupHeartbeat,
+    ApiKey::ConsumerGroupDescribe,
     ApiKey::DescribeTopicPartitions,
 ];
 
@@ -242,6 +244,8 @@ const fn is_asked_of_metadata(api: ApiKey) -> bool {
             | ApiKey::ListGroups
             | ApiKey::DeleteGroups
             | ApiKey::OffsetDelete
+            | ApiKey::ConsumerGroupHeartbeat
+            | ApiKey::ConsumerGroupDescribe
     )
 }
 
@@ -270,6 +274,12 @@ fn of_groups(context: Context, opened: Opened, frame: Frame) -> Result<AnswerFut
         ApiKey::DeleteGroups => Box::pin(serve::<m::delete_groups::DeleteGroupsRequest>(
             context, opened, frame,
         )),
+        ApiKey::ConsumerGroupHeartbeat => Box::pin(serve::<
+            m::consumer_group_heartbeat::ConsumerGroupHeartbeatRequest,
+        >(context, opened, frame)),
+        ApiKey::ConsumerGroupDescribe => Box::pin(serve::<
+            m::consumer_group_describe::ConsumerGroupDescribeRequest,
+        >(context, opened, frame)),
         ApiKey::OffsetDelete => Box::pin(serve::<m::offset_delete::OffsetDeleteRequest>(
             context, opened, frame,
         )),

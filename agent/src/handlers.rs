@@ -2,6 +2,8 @@
 
 pub(crate) mod api_versions;
 mod change;
+mod consumer_group_describe;
+mod consumer_group_heartbeat;
 pub(crate) mod create_partitions;
 pub(crate) mod create_topics;
 mod delete_groups;

@@ -1,6 +1,7 @@
 //! Scripts (command in, reply and state out), a reference model, crashes at random points, damaged rows.
 
 mod commits;
+mod consumer_groups;
 mod fixtures;
 mod groups;
 mod idempotence;
