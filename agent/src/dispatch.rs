@@ -79,6 +79,8 @@ pub(crate) const HANDLED: &[ApiKey] = &[
     ApiKey::UnregisterBroker,
     ApiKey::DescribeTransactions,
     ApiKey::ListTransactions,
+    ApiKey::ConsumerGroupHeartbeat,
+    ApiKey::ConsumerGroupDescribe,
     ApiKey::ListConfigResources,
     ApiKey::DescribeTopicPartitions,
 ];
@@ -272,6 +274,8 @@ const fn is_asked_of_metadata(api: ApiKey) -> bool {
             | ApiKey::ListGroups
             | ApiKey::DeleteGroups
             | ApiKey::OffsetDelete
+            | ApiKey::ConsumerGroupHeartbeat
+            | ApiKey::ConsumerGroupDescribe
     )
 }
 
@@ -300,6 +304,12 @@ fn of_groups(context: Context, opened: Opened, frame: Frame) -> Result<AnswerFut
         ApiKey::DeleteGroups => Box::pin(serve::<m::delete_groups::DeleteGroupsRequest>(
             context, opened, frame,
         )),
+        ApiKey::ConsumerGroupHeartbeat => Box::pin(serve::<
+            m::consumer_group_heartbeat::ConsumerGroupHeartbeatRequest,
+        >(context, opened, frame)),
+        ApiKey::ConsumerGroupDescribe => Box::pin(serve::<
+            m::consumer_group_describe::ConsumerGroupDescribeRequest,
+        >(context, opened, frame)),
         ApiKey::OffsetDelete => Box::pin(serve::<m::offset_delete::OffsetDeleteRequest>(
             context, opened, frame,
         )),

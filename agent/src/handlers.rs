@@ -6,6 +6,8 @@ pub(crate) mod api_versions;
 mod change;
 mod client_quotas;
 mod configs;
+mod consumer_group_describe;
+mod consumer_group_heartbeat;
 pub(crate) mod create_partitions;
 pub(crate) mod create_topics;
 mod delegation_tokens;

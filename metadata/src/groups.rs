@@ -2,5 +2,9 @@
 //! of new members.
 
 pub mod classic;
+pub mod consumer;
 pub(crate) mod coordinator;
+mod kept;
 pub mod subscription;
+
+pub use kept::Saved;

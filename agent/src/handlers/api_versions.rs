@@ -20,6 +20,10 @@ use crate::dispatch::{Answer, HANDLED};
 /// finalized. 29 is 4.2-IV1.
 pub(super) const METADATA_VERSION: (&str, i16, i16) = ("metadata.version", 7, 29);
 
+/// Clients that may use the consumer protocol look for it (KIP-848): lowest and highest version, of which the
+/// highest is finalized.
+pub(super) const GROUP_VERSION: (&str, i16, i16) = ("group.version", 0, 1);
+
 /// Our own feature level: what all agents and owners of the metadata must understand.
 pub(super) const FLOE_LEVEL: &str = "floe.level";
 
@@ -38,12 +42,14 @@ impl Handler for ApiVersionsRequest {
             api_keys: HANDLED.iter().copied().map(entry).collect(),
             supported_features: vec![
                 supported(name, min_version, max_version),
+                supported(GROUP_VERSION.0, GROUP_VERSION.1, GROUP_VERSION.2),
                 supported(FLOE_LEVEL, 1, version(context.broker.levels.known())),
             ],
             // Clients take features over only when this number grows, and no other of them changes.
             finalized_features_epoch: i64::from(level),
             finalized_features: vec![
                 finalized(name, max_version),
+                finalized(GROUP_VERSION.0, GROUP_VERSION.2),
                 finalized(FLOE_LEVEL, version(level)),
             ],
             ..ApiVersionsResponse::default()

@@ -14,9 +14,9 @@ use super::{Context, Handler, Refuse};
 /// The first version in which a group that does not exist is an error.
 const WITH_NOT_FOUND: i16 = 6;
 /// Groups that are asked for at once.
-const GROUPS_AT_ONCE_MAX: usize = 16;
+pub(super) const GROUPS_AT_ONCE_MAX: usize = 16;
 /// All that may be done with a group: read, describe, delete and the configs' (protocol guide; 4.1).
-const OPERATIONS: i32 = 3400;
+pub(super) const OPERATIONS: i32 = 3400;
 /// Not asked for.
 const NO_OPERATIONS: i32 = i32::MIN;
 

@@ -53,12 +53,13 @@ fn done(codes: Vec<ErrorCode>, gone: ErrorCode) -> Vec<ErrorCode> {
 }
 
 /// The reply, and whether an earlier attempt may have happened.
-async fn ask_in_doubt(
+pub(super) async fn ask_in_doubt(
     context: &Context,
     request: GroupRequest,
     patience: Duration,
 ) -> Result<(GroupReply, bool), ErrorCode> {
     let deadline = Instant::now() + patience;
+    let mut request = request;
     let asking = async {
         let mut in_doubt = false;
         loop {
@@ -66,6 +67,7 @@ async fn ask_in_doubt(
                 return Ok((reply, in_doubt));
             }
             in_doubt = true;
+            request = request.repeated();
             wait_for_owner(context).await?;
         }
     };

@@ -1,17 +1,25 @@
 //! ListGroups (KIP-518, KIP-848): all groups, or those of some states and types. Filters ignore case; one that
 //! nobody knows matches nothing.
 
-use floe_metadata::api::groups::{GroupReply, GroupRequest, ListedGroup as Listed, PAGE_ITEMS};
+use floe_metadata::api::groups::{
+    GroupReply, GroupRequest, ListedGroup as Listed, ListedState, PAGE_ITEMS,
+};
 use floe_protocol::error_code::ErrorCode;
 use floe_protocol::messages::list_groups::{ListGroupsRequest, ListGroupsResponse, ListedGroup};
 use floe_protocol::str::Str;
 
+use super::consumer_group_describe::state_name as consumers_state;
 use super::describe_groups::state_name;
 use super::groups::{PATIENCE, ask};
 use super::{Context, Handler, Refuse};
 
-/// The type of all groups there are.
-const CLASSIC: &str = "classic";
+/// Type and state of a group, as Kafka calls them.
+const fn words(state: ListedState) -> (&'static str, &'static str) {
+    match state {
+        ListedState::Classic(phase) => ("classic", state_name(phase)),
+        ListedState::Consumer(state) => ("consumer", consumers_state(state)),
+    }
+}
 
 impl Handler for ListGroupsRequest {
     async fn handle(self, context: &Context) -> ListGroupsResponse {
@@ -52,14 +60,14 @@ fn response(request: &ListGroupsRequest, groups: Vec<Listed>) -> ListGroupsRespo
         filter.is_empty() || wanted.any(|wanted| wanted.trim().eq_ignore_ascii_case(value))
     };
     let groups = groups.into_iter().filter_map(|group| {
-        let state = state_name(group.phase);
+        let (kind, state) = words(group.state);
         let is_wanted =
-            passes(&request.states_filter, state) && passes(&request.types_filter, CLASSIC);
+            passes(&request.states_filter, state) && passes(&request.types_filter, kind);
         is_wanted.then(|| ListedGroup {
             group_id: Str::from(group.name),
             protocol_type: Str::from(group.protocol_type),
             group_state: Str::from_static(state),
-            group_type: Str::from_static(CLASSIC),
+            group_type: Str::from_static(kind),
         })
     });
     ListGroupsResponse {

@@ -33,6 +33,9 @@ const GROUPS_AT_ONCE_MAX: usize = 16;
 /// The partitions of topics, in the order of the request.
 type Asked = Vec<(TopicRef, Vec<PartitionIndex>)>;
 
+/// Who asks: member id and epoch (KIP-848).
+type By = (Option<String>, i32);
+
 impl Handler for OffsetFetchRequest {
     async fn handle(self, context: &Context) -> OffsetFetchResponse {
         if context.version < BATCHED {
@@ -43,7 +46,8 @@ impl Handler for OffsetFetchRequest {
                     .map(|(name, indexes)| (name, indexes.clone()))
                     .collect()
             });
-            return match fetch(context, &self.group_id, asked).await {
+            let nobody = (None, -1);
+            return match fetch(context, &self.group_id, nobody, asked).await {
                 Ok(topics) => single(topics),
                 Err(code) => self.refuse(context.version, code).unwrap_or_default(),
             };
@@ -103,7 +107,9 @@ async fn fetch_group(
     };
     let topics = group.topics.as_ref();
     let asked = topics.map(|topics| topics.iter().map(topic).collect());
-    match fetch(context, &group.group_id, asked).await {
+    let member_id = group.member_id.as_ref().map(|id| id.as_str().to_owned());
+    let by = (member_id, group.member_epoch);
+    match fetch(context, &group.group_id, by, asked).await {
         Ok(topics) => OffsetFetchResponseGroup {
             group_id: group.group_id.clone(),
             topics,
@@ -121,17 +127,19 @@ fn by_name(name: &Str) -> TopicRef {
 async fn fetch(
     context: &Context,
     group: &str,
+    by: By,
     asked: Option<Asked>,
 ) -> Result<Vec<OffsetFetchResponseTopics>, ErrorCode> {
     match asked {
-        Some(asked) => fetch_some(context, group, asked).await,
-        None => fetch_all(context, group).await,
+        Some(asked) => fetch_some(context, group, by, asked).await,
+        None => fetch_all(context, group, by).await,
     }
 }
 
 async fn fetch_some(
     context: &Context,
     group: &str,
+    by: By,
     asked: Asked,
 ) -> Result<Vec<OffsetFetchResponseTopics>, ErrorCode> {
     let mut topics = Vec::with_capacity(asked.len());
@@ -150,7 +158,7 @@ async fn fetch_some(
         let mut offsets = Vec::with_capacity(count);
         for page in pages_of(page) {
             offsets.extend(
-                page_of(context, group, OffsetsOf::Partitions(page))
+                page_of(context, group, &by, OffsetsOf::Partitions(page))
                     .await?
                     .0,
             );
@@ -188,11 +196,12 @@ fn pages_of(page: Asked) -> Vec<Asked> {
 async fn fetch_all(
     context: &Context,
     group: &str,
+    by: By,
 ) -> Result<Vec<OffsetFetchResponseTopics>, ErrorCode> {
     let mut topics: BTreeMap<Arc<str>, OffsetFetchResponseTopics> = BTreeMap::new();
     let mut after = None;
     loop {
-        let (offsets, is_last) = page_of(context, group, OffsetsOf::All(after)).await?;
+        let (offsets, is_last) = page_of(context, group, &by, OffsetsOf::All(after)).await?;
         let last = offsets.last();
         after = last.map(|last| TopicPartition::new(last.topic, last.partition));
         for offset in offsets {
@@ -216,16 +225,16 @@ async fn fetch_all(
 async fn page_of(
     context: &Context,
     group: &str,
+    by: &By,
     which: OffsetsOf,
 ) -> Result<(Vec<FetchedOffset>, bool), ErrorCode> {
-    let group = group.to_owned();
-    match ask(
-        context,
-        GroupRequest::FetchOffsets { group, which },
-        PATIENCE,
-    )
-    .await?
-    {
+    let request = GroupRequest::FetchOffsets {
+        group: group.to_owned(),
+        which,
+        by: by.clone(),
+    };
+    match ask(context, request, PATIENCE).await? {
+        GroupReply::Code(code) => Err(code),
         GroupReply::Offsets { offsets, is_last } => Ok((offsets, is_last)),
         _ => Err(ErrorCode::UnknownServerError),
     }

@@ -8,7 +8,7 @@ use floe_protocol::messages::update_features::{
 use floe_protocol::str::Str;
 use tokio::time::Instant;
 
-use super::api_versions::{FLOE_LEVEL, METADATA_VERSION};
+use super::api_versions::{FLOE_LEVEL, GROUP_VERSION, METADATA_VERSION};
 use super::change::{deadline, settle};
 use super::{Context, Handler, Refuse};
 use crate::error::Failure;
@@ -48,6 +48,10 @@ fn wanted(updates: &[FeatureUpdateKey], present: u32) -> Result<u32, Failure> {
     if name == METADATA_VERSION.0 {
         let message =
             format!("{name} is fixed: it tells the release of Kafka that this broker is like");
+        return Err(invalid(message));
+    }
+    if name == GROUP_VERSION.0 {
+        let message = format!("{name} is fixed: groups may always use either protocol");
         return Err(invalid(message));
     }
     if name != FLOE_LEVEL {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use floe_metadata::api::groups::GroupConfig;
+use floe_metadata::api::groups::{Assignor, ConsumerConfig, GroupConfig};
 use floe_metadata::cluster::NewCluster;
 use floe_metadata::ownership::{Exclusion, OwnerId};
 use floe_metadata::rpc::network::{Incoming, Tcp};
@@ -217,6 +217,41 @@ fn group_config(config: &Config, defaults: GroupConfig) -> GroupConfig {
         session_timeout_min: milliseconds("group.min.session.timeout.ms", shortest),
         session_timeout_max: milliseconds("group.max.session.timeout.ms", longest),
         members_max: usize::try_from(members_max).unwrap_or(usize::MAX),
+        consumer: consumer_config(config, defaults.consumer.clone()),
+        ..defaults
+    }
+}
+
+/// Settings of groups of the consumer protocol.
+fn consumer_config(config: &Config, defaults: ConsumerConfig) -> ConsumerConfig {
+    let settings = &config.settings;
+    let members_max = settings.integer("group.consumer.max.size", i64::from(i32::MAX));
+    let milliseconds = |name, otherwise: Duration| {
+        let otherwise_ms = i64::try_from(otherwise.as_millis()).unwrap_or(i64::MAX);
+        let value = settings.integer(name, otherwise_ms);
+        Duration::from_millis(u64::try_from(value).unwrap_or_default())
+    };
+    let session = defaults.session_timeout;
+    let interval = defaults.heartbeat_interval;
+    let policy = settings.value("group.consumer.migration.policy");
+    let policy = policy.unwrap_or("bidirectional").to_ascii_lowercase();
+    let assignors = settings.value("group.consumer.assignors");
+    let assignors: Vec<_> = assignors
+        .unwrap_or_default()
+        .split(',')
+        .filter_map(|name| Assignor::by_name(name.trim()))
+        .collect();
+    ConsumerConfig {
+        session_timeout: milliseconds("group.consumer.session.timeout.ms", session),
+        heartbeat_interval: milliseconds("group.consumer.heartbeat.interval.ms", interval),
+        members_max: usize::try_from(members_max).unwrap_or(usize::MAX),
+        assignors: if assignors.is_empty() {
+            defaults.assignors
+        } else {
+            assignors
+        },
+        upgrades: matches!(policy.as_str(), "bidirectional" | "upgrade"),
+        downgrades: matches!(policy.as_str(), "bidirectional" | "downgrade"),
         ..defaults
     }
 }

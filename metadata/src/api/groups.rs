@@ -11,6 +11,11 @@ pub use crate::groups::classic::{
     Described, DescribedMember, GroupConfig, JoinAnswer, JoinRequest, Joined, Phase, SyncAnswer,
     SyncRequest,
 };
+pub use crate::groups::consumer::{
+    Assignor, ConsumerConfig, Described as DescribedConsumers,
+    DescribedMember as DescribedConsumer, GroupState, HeartbeatAnswer, HeartbeatRequest,
+    Partitions,
+};
 
 /// Something that is asked of groups.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -31,6 +36,13 @@ pub enum GroupRequest {
     },
     /// Keeps a member alive. Answered by [`GroupReply::Code`].
     Heartbeat(Identity),
+    /// A member of the consumer protocol joins, goes on or leaves. Answered by [`GroupReply::Heard`].
+    ConsumerHeartbeat {
+        /// The group.
+        group: String,
+        /// What the member says.
+        request: HeartbeatRequest,
+    },
     /// Takes members out. Answered by [`GroupReply::Codes`], one per member.
     Leave {
         /// The group.
@@ -47,12 +59,14 @@ pub enum GroupRequest {
         /// In the order of the answer.
         offsets: Vec<OffsetCommit>,
     },
-    /// Reads offsets. Answered by [`GroupReply::Offsets`]. Linearizable.
+    /// Reads offsets. Answered by [`GroupReply::Offsets`], or [`GroupReply::Code`] if who asks may not. Linearizable.
     FetchOffsets {
         /// The group.
         group: String,
         /// Which ones.
         which: OffsetsOf,
+        /// Who asks: member id and epoch; -1 is no epoch.
+        by: (Option<String>, i32),
     },
     /// Forgets offsets. Answered by [`GroupReply::Deleted`].
     DeleteOffsets {
@@ -65,8 +79,10 @@ pub enum GroupRequest {
     DeleteGroups(Vec<String>),
     /// The next [`PAGE_ITEMS`] groups by name, after this one. Answered by [`GroupReply::Listed`].
     List(Option<String>),
-    /// One group. Answered by [`GroupReply::Described`].
+    /// One classic group. Answered by [`GroupReply::Described`].
     Describe(String),
+    /// One group of the consumer protocol. Answered by [`GroupReply::DescribedConsumers`].
+    DescribeConsumers(String),
 }
 
 /// Who says something in a group.
@@ -142,8 +158,17 @@ pub struct ListedGroup {
     pub name: String,
     /// `consumer`, `connect`, …; empty if it never had a member.
     pub protocol_type: String,
-    /// Its state.
-    pub phase: Phase,
+    /// Its kind and state.
+    pub state: ListedState,
+}
+
+/// Kind and state of a group.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ListedState {
+    /// Its members assign among themselves.
+    Classic(Phase),
+    /// A group of the consumer protocol.
+    Consumer(GroupState),
 }
 
 /// An answer about groups.
@@ -169,11 +194,24 @@ pub enum GroupReply {
     Deleted(Result<Vec<ErrorCode>, ErrorCode>),
     /// To [`GroupRequest::List`]: by name. The last page is not full.
     Listed(Vec<ListedGroup>),
-    /// To [`GroupRequest::Describe`]: `None` for a group that does not exist.
+    /// To [`GroupRequest::Describe`]: `None` for a group that does not exist or is of another kind.
     Described(Option<Described>),
+    /// To [`GroupRequest::ConsumerHeartbeat`].
+    Heard(HeartbeatAnswer),
+    /// To [`GroupRequest::DescribeConsumers`]: `None` for a group that does not exist or is of another kind.
+    DescribedConsumers(Option<DescribedConsumers>),
 }
 
 impl GroupRequest {
+    /// The same request, asked again after its outcome became unknown.
+    #[must_use]
+    pub fn repeated(mut self) -> Self {
+        if let Self::ConsumerHeartbeat { request, .. } = &mut self {
+            request.is_repeat = true;
+        }
+        self
+    }
+
     /// Whether the answer may take minutes.
     #[must_use]
     pub const fn waits(&self) -> bool {

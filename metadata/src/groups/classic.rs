@@ -20,6 +20,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use floe_protocol::error_code::ErrorCode;
 
+use super::consumer::ConsumerConfig;
+
+mod change;
 mod describe;
 mod join;
 mod requests;
@@ -51,6 +54,8 @@ pub struct GroupConfig {
     /// What the members of one group may say of themselves together, in bytes, and again what the leader may
     /// assign: a group is one row and one message. Default 16 MiB.
     pub bytes_max: usize,
+    /// Settings of groups of the consumer protocol.
+    pub consumer: ConsumerConfig,
 }
 
 impl Default for GroupConfig {
@@ -61,6 +66,7 @@ impl Default for GroupConfig {
             session_timeout_max: Duration::from_secs(30 * 60),
             members_max: usize::MAX,
             bytes_max: 16 << 20,
+            consumer: ConsumerConfig::default(),
         }
     }
 }

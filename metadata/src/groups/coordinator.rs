@@ -15,8 +15,14 @@ use std::time::Duration;
 
 use floe_protocol::error_code::ErrorCode;
 
-use super::classic::{Described, Effect, Group, GroupConfig, JoinAnswer, Saved, SyncAnswer, Token};
+use super::Saved;
+use super::classic::{Described, Effect, Group, GroupConfig, JoinAnswer, SyncAnswer, Token};
+use super::consumer::{self, Catalog, Topics};
 use crate::api::groups::{GroupReply, Identity, JoinRequest, ListedGroup, SyncRequest};
+use machine::Machine;
+
+mod heartbeat;
+mod machine;
 
 #[cfg(test)]
 mod tests;
@@ -44,11 +50,13 @@ pub(crate) struct Coordinator<W> {
     timers: BTreeSet<(Duration, Arc<str>)>,
     waiting: BTreeMap<Token, W>,
     last_token: Token,
+    /// Raised by each change of the topics.
+    topics_version: u64,
 }
 
 #[derive(Debug)]
 struct Entry {
-    group: Group,
+    group: Machine,
     /// Its place in `timers`.
     due: Option<Duration>,
     /// The state knows it, or is about to.
@@ -68,9 +76,10 @@ impl<W> Coordinator<W> {
             timers: BTreeSet::new(),
             waiting: BTreeMap::new(),
             last_token: 0,
+            topics_version: 0,
         };
         for (name, saved) in saved {
-            let group = Group::restored(coordinator.config.clone(), now, saved);
+            let group = Machine::restored(&coordinator.config, now, saved);
             let entry = Entry {
                 group,
                 due: None,
@@ -82,26 +91,67 @@ impl<W> Coordinator<W> {
         coordinator
     }
 
+    /// Topics have come, gone or grown.
+    pub(crate) const fn topics_changed(&mut self) {
+        self.topics_version += 1;
+    }
+
+    const fn catalog<'a>(&self, topics: &'a dyn Topics) -> Catalog<'a> {
+        Catalog {
+            topics,
+            version: self.topics_version,
+        }
+    }
+
     /// JoinGroup. The answer comes in an outcome, now or later.
     pub(crate) fn join(
         &mut self,
         now: Duration,
+        topics: &dyn Topics,
         name: &str,
         request: JoinRequest,
         waiter: W,
     ) -> Outcomes<W> {
+        let refused = |error| {
+            let refused = JoinAnswer::refused(error, &request.member_id);
+            GroupReply::Joined(refused)
+        };
         if name.is_empty() {
-            let refused = JoinAnswer::refused(ErrorCode::InvalidGroupId, &request.member_id);
-            return vec![Outcome::Answer(waiter, GroupReply::Joined(refused))];
+            return vec![Outcome::Answer(waiter, refused(ErrorCode::InvalidGroupId))];
         }
         if !request.member_id.is_empty() && !self.groups.contains_key(name) {
-            let refused = JoinAnswer::refused(ErrorCode::UnknownMemberId, &request.member_id);
-            return vec![Outcome::Answer(waiter, GroupReply::Joined(refused))];
+            return vec![Outcome::Answer(waiter, refused(ErrorCode::UnknownMemberId))];
+        }
+        let name = self.name(name);
+        let catalog = self.catalog(topics);
+        if let Machine::Consumer(group) = &self.entry(&name).group
+            && !group.is_empty()
+        {
+            let allowed = self.config.session_timeout_min..=self.config.session_timeout_max;
+            if !allowed.contains(&request.session_timeout) {
+                let refused = refused(ErrorCode::InvalidSessionTimeout);
+                return vec![Outcome::Answer(waiter, refused)];
+            }
+            let mut answer = None;
+            let mut outcomes = self.with(&name, catalog, now, |group, _| {
+                if let Machine::Consumer(group) = group {
+                    answer = Some(group.join(now, catalog, request));
+                }
+            });
+            let answer = answer.map(|it| Outcome::Answer(waiter, GroupReply::Joined(it)));
+            outcomes.extend(answer);
+            return outcomes;
         }
         let token = self.token(waiter);
-        let name = self.name(name);
-        self.with(&name, |group, effects| {
-            group.join(now, token, request, effects);
+        let config = self.config.clone();
+        self.with(&name, catalog, now, |machine, effects| {
+            // Without members it may be of any kind.
+            if let Machine::Consumer(group) = machine {
+                *machine = Machine::Classic(Group::following(config, group.epoch()));
+            }
+            if let Machine::Classic(group) = machine {
+                group.join(now, token, request, effects);
+            }
         })
     }
 
@@ -109,6 +159,7 @@ impl<W> Coordinator<W> {
     pub(crate) fn sync(
         &mut self,
         now: Duration,
+        topics: &dyn Topics,
         name: &str,
         request: SyncRequest,
         waiter: W,
@@ -121,8 +172,13 @@ impl<W> Coordinator<W> {
             }
         };
         let token = self.token(waiter);
-        self.with(&name, |group, effects| {
-            group.sync(now, token, request, effects);
+        let catalog = self.catalog(topics);
+        self.with(&name, catalog, now, |group, effects| match group {
+            Machine::Classic(group) => group.sync(now, token, request, effects),
+            Machine::Consumer(group) => {
+                let answer = group.sync(now, catalog, &request);
+                effects.push(Effect::Synced(token, answer));
+            }
         })
     }
 
@@ -132,8 +188,13 @@ impl<W> Coordinator<W> {
             Ok(name) => name,
             Err(code) => return code,
         };
-        let (group, instance) = (&mut self.entry(&name).group, from.instance.as_deref());
-        let heard = group.heartbeat(now, &from.member_id, instance, from.generation);
+        let (id, instance) = (&from.member_id, from.instance.as_deref());
+        let heard = match &mut self.entry(&name).group {
+            Machine::Classic(group) => group.heartbeat(now, id, instance, from.generation),
+            Machine::Consumer(group) => group.classic_heartbeat(now, id, instance, from.generation),
+        };
+        // It may have got a deadline.
+        self.set_timer(&name);
         heard.err().unwrap_or(ErrorCode::None)
     }
 
@@ -141,6 +202,7 @@ impl<W> Coordinator<W> {
     pub(crate) fn leave(
         &mut self,
         now: Duration,
+        topics: &dyn Topics,
         name: &str,
         members: &[(String, Option<String>)],
     ) -> (Vec<ErrorCode>, Outcomes<W>) {
@@ -149,11 +211,15 @@ impl<W> Coordinator<W> {
             Err(code) => return (vec![code; members.len()], Vec::new()),
         };
         let mut codes = Vec::with_capacity(members.len());
-        let outcomes = self.with(&name, |group, effects| {
-            for (member_id, instance) in members {
-                let left = group.leave(now, member_id, instance.as_deref(), effects);
-                codes.push(left.err().unwrap_or(ErrorCode::None));
+        let catalog = self.catalog(topics);
+        let outcomes = self.with(&name, catalog, now, |group, effects| match group {
+            Machine::Classic(group) => {
+                for (member_id, instance) in members {
+                    let left = group.leave(now, member_id, instance.as_deref(), effects);
+                    codes.push(left.err().unwrap_or(ErrorCode::None));
+                }
             }
+            Machine::Consumer(group) => codes = group.leave_all(catalog, members),
         });
         (codes, outcomes)
     }
@@ -173,11 +239,36 @@ impl<W> Coordinator<W> {
         }
         let name = self.name(&by.group);
         let entry = self.entry(&name);
-        let instance = by.instance.as_deref();
-        let group = &mut entry.group;
-        group.may_commit(now, &by.member_id, instance, by.generation)?;
+        let (id, instance) = (&by.member_id, by.instance.as_deref());
+        match &mut entry.group {
+            Machine::Classic(group) => group.may_commit(now, id, instance, by.generation)?,
+            Machine::Consumer(group) => {
+                // Versions that know of missing groups know of epochs as well.
+                let knows_epochs = unknown == ErrorCode::GroupIdNotFound;
+                group.check_epoch(id, instance, by.generation, knows_epochs)?;
+            }
+        }
         entry.is_kept = true;
         Ok(name)
+    }
+
+    /// Whether somebody may read offsets: of a group of the consumer protocol only a member of the present epoch,
+    /// or nobody in particular.
+    ///
+    /// # Errors
+    /// The code for the group.
+    pub(crate) fn may_fetch(
+        &self,
+        name: &str,
+        member_id: Option<&str>,
+        epoch: i32,
+    ) -> Result<(), ErrorCode> {
+        match self.groups.get(name).map(|entry| &entry.group) {
+            Some(Machine::Consumer(group)) if member_id.is_some() || epoch >= 0 => {
+                group.check_epoch(member_id.unwrap_or_default(), None, epoch, true)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Whether offsets of a group may be deleted one by one, and which topics its members read: of these none.
@@ -187,7 +278,10 @@ impl<W> Coordinator<W> {
     /// The code for all of them.
     pub(crate) fn subscribed(&self, name: &str) -> Result<Option<BTreeSet<String>>, ErrorCode> {
         let entry = self.groups.get(name).ok_or(ErrorCode::GroupIdNotFound)?;
-        let saved = entry.group.saved();
+        let saved = match &entry.group {
+            Machine::Classic(group) => group.saved(),
+            Machine::Consumer(group) => return Ok(Some(group.topics_read())),
+        };
         if saved.members.is_empty() {
             return Ok(Some(BTreeSet::new()));
         }
@@ -233,15 +327,30 @@ impl<W> Coordinator<W> {
         let groups = self.groups.range::<str, _>((after, Bound::Unbounded));
         let listed = groups.take(count).map(|(name, entry)| ListedGroup {
             name: name.to_string(),
-            protocol_type: entry.group.protocol_type().unwrap_or_default().to_owned(),
-            phase: entry.group.phase(),
+            protocol_type: entry.group.protocol_type().to_owned(),
+            state: entry.group.state(),
         });
         listed.collect()
     }
 
-    /// One group.
+    /// One classic group.
     pub(crate) fn describe(&self, name: &str) -> Option<Described> {
-        Some(self.groups.get(name)?.group.described())
+        match &self.groups.get(name)?.group {
+            Machine::Classic(group) => Some(group.described()),
+            Machine::Consumer(_) => None,
+        }
+    }
+
+    /// One group of the consumer protocol.
+    pub(crate) fn describe_consumers(
+        &self,
+        topics: &dyn Topics,
+        name: &str,
+    ) -> Option<consumer::Described> {
+        match &self.groups.get(name)?.group {
+            Machine::Classic(_) => None,
+            Machine::Consumer(group) => Some(group.described(self.catalog(topics))),
+        }
     }
 
     /// When [`Coordinator::tick`] has something to do.
@@ -250,8 +359,9 @@ impl<W> Coordinator<W> {
     }
 
     /// Lets time pass.
-    pub(crate) fn tick(&mut self, now: Duration) -> Outcomes<W> {
+    pub(crate) fn tick(&mut self, now: Duration, topics: &dyn Topics) -> Outcomes<W> {
         let mut outcomes = Vec::new();
+        let catalog = self.catalog(topics);
         let late = self.next_tick().map(|due| now.saturating_sub(due));
         if let Some(late) = late.filter(|late| *late >= DEAF) {
             for entry in self.groups.values_mut() {
@@ -265,9 +375,9 @@ impl<W> Coordinator<W> {
             let due = self.timers.pop_first().map(|(due, _)| due);
             debug_assert!(due == self.entry(&name).due, "{name}");
             self.entry(&name).due = None;
-            outcomes.extend(self.with(&name, |group, effects| {
+            outcomes.extend(self.with(&name, catalog, now, |group, effects| {
                 if group.next_tick().is_some_and(|next| next <= now) {
-                    group.tick(now, effects);
+                    group.tick(now, catalog, effects);
                 }
             }));
         }
@@ -278,16 +388,20 @@ impl<W> Coordinator<W> {
     fn with(
         &mut self,
         name: &Arc<str>,
-        act: impl FnOnce(&mut Group, &mut Vec<Effect>),
+        catalog: Catalog<'_>,
+        now: Duration,
+        act: impl FnOnce(&mut Machine, &mut Vec<Effect>),
     ) -> Outcomes<W> {
         let mut effects = Vec::new();
+        let config = self.config.clone();
         let entry = self.entry(name);
         act(&mut entry.group, &mut effects);
         // One row of the group as it is now serves all that is to be saved.
-        let saves = effects.contains(&Effect::Save);
-        let saved = saves.then(|| Outcome::Save(Arc::clone(name), entry.group.saved()));
-        entry.is_kept |= saves;
+        let saved = entry.group.take_save(&effects);
+        let saved = entry.group.downgraded(&config, now, catalog).or(saved);
+        entry.is_kept |= saved.is_some();
         let is_forgotten = entry.group.is_vacant() && !entry.is_kept;
+        let saved = saved.map(|saved| Outcome::Save(Arc::clone(name), saved));
         let mut outcomes: Outcomes<W> = saved.into_iter().collect();
         for effect in effects {
             let (token, reply) = match effect {
@@ -329,7 +443,7 @@ impl<W> Coordinator<W> {
         self.groups
             .entry(Arc::clone(name))
             .or_insert_with(|| Entry {
-                group: Group::new(config.clone()),
+                group: Machine::Classic(Group::new(config.clone())),
                 due: None,
                 is_kept: false,
             })

@@ -15,6 +15,7 @@ use crate::api::groups::{
 };
 
 mod answers;
+mod consumers;
 
 type Call = proto::group_call::What;
 
@@ -44,7 +45,7 @@ impl From<GroupRequest> for Call {
                 unknown_group: code(unknown_group),
                 topics: by_topic(offsets),
             }),
-            GroupRequest::FetchOffsets { group, which } => {
+            GroupRequest::FetchOffsets { group, which, by } => {
                 let (topics, is_all, after) = match which {
                     OffsetsOf::All(after) => (Vec::new(), true, after.map(Into::into)),
                     OffsetsOf::Partitions(topics) => {
@@ -61,8 +62,14 @@ impl From<GroupRequest> for Call {
                     topics,
                     is_all,
                     after,
+                    member_id: by.0,
+                    member_epoch: by.1,
                 })
             }
+            GroupRequest::ConsumerHeartbeat { group, request } => {
+                Self::ConsumerHeartbeat(consumers::heartbeat(group, request))
+            }
+            GroupRequest::DescribeConsumers(group) => Self::DescribeConsumers(group),
             GroupRequest::DeleteOffsets { group, partitions } => {
                 let named = |(topic, partition)| proto::NamedPartition { topic, partition };
                 let partitions = partitions.into_iter().map(named).collect();
@@ -120,6 +127,7 @@ impl TryFrom<Call> for GroupRequest {
                 Self::FetchOffsets {
                     group: fetch.group,
                     which,
+                    by: (fetch.member_id, fetch.member_epoch),
                 }
             }
             Call::DeleteOffsets(delete) => {
@@ -132,6 +140,11 @@ impl TryFrom<Call> for GroupRequest {
             Call::DeleteGroups(names) => Self::DeleteGroups(names.values),
             Call::List(after) => Self::List(after.value),
             Call::Describe(name) => Self::Describe(name),
+            Call::ConsumerHeartbeat(heartbeat) => {
+                let (group, request) = consumers::heard(heartbeat)?;
+                Self::ConsumerHeartbeat { group, request }
+            }
+            Call::DescribeConsumers(name) => Self::DescribeConsumers(name),
         })
     }
 }

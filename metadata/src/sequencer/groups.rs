@@ -21,7 +21,9 @@ use tokio::time::Sleep;
 use super::Sequencer;
 use super::answer::{Reply, Waiting};
 use super::reads::Read;
-use crate::api::groups::{GroupReply, GroupRequest, Identity, OffsetCommit, OffsetsOf, PAGE_ITEMS};
+use crate::api::groups::{
+    GroupReply, GroupRequest, HeartbeatRequest, Identity, OffsetCommit, OffsetsOf, PAGE_ITEMS,
+};
 use crate::client::Answer;
 use crate::groups::coordinator::{Coordinator, Outcome};
 use crate::state::{self, Command, State};
@@ -97,16 +99,19 @@ impl Sequencer {
         let coordinator = &mut self.coordination.coordinator;
         match request {
             GroupRequest::Join { group, request } => {
-                let outcomes = coordinator.join(now, &group, request, answer);
+                let outcomes = coordinator.join(now, &self.state, &group, request, answer);
                 self.group_outcomes(outcomes);
             }
             GroupRequest::Sync { group, request } => {
-                let outcomes = coordinator.sync(now, &group, request, answer);
+                let outcomes = coordinator.sync(now, &self.state, &group, request, answer);
                 self.group_outcomes(outcomes);
             }
             GroupRequest::Heartbeat(from) => self.heartbeat(now, &from, answer),
+            GroupRequest::ConsumerHeartbeat { group, request } => {
+                self.consumer_heartbeat(now, &group, request, answer);
+            }
             GroupRequest::Leave { group, members } => {
-                let (codes, outcomes) = coordinator.leave(now, &group, &members);
+                let (codes, outcomes) = coordinator.leave(now, &self.state, &group, &members);
                 self.group_outcomes(outcomes);
                 self.hold(answer, GroupReply::Codes(codes));
             }
@@ -115,8 +120,12 @@ impl Sequencer {
                 unknown_group,
                 offsets,
             } => self.commit_offsets(now, &by, unknown_group, offsets, answer),
-            GroupRequest::FetchOffsets { group, which } => {
+            GroupRequest::FetchOffsets { group, which, by } => {
+                let allowed = coordinator.may_fetch(&group, by.0.as_deref(), by.1);
                 let reply = match which {
+                    _ if allowed.is_err() => {
+                        GroupReply::Code(allowed.err().unwrap_or(ErrorCode::None))
+                    }
                     OffsetsOf::Partitions(topics) => GroupReply::Offsets {
                         offsets: self.state.committed(&group, &topics),
                         is_last: true,
@@ -145,6 +154,10 @@ impl Sequencer {
                 let described = coordinator.describe(&name);
                 self.hold(answer, GroupReply::Described(described));
             }
+            GroupRequest::DescribeConsumers(name) => {
+                let described = coordinator.describe_consumers(&self.state, &name);
+                self.hold(answer, GroupReply::DescribedConsumers(described));
+            }
         }
         self.set_group_timer();
     }
@@ -155,6 +168,32 @@ impl Sequencer {
         let code = self.coordination.coordinator.heartbeat(now, from);
         let reply = GroupReply::Code(code);
         if code == ErrorCode::None && self.proof.covers_beats() {
+            // The caller may have gone.
+            drop(answer.send(Ok(reply)));
+        } else {
+            self.hold(answer, reply);
+        }
+    }
+
+    /// One that changes nothing and tells nothing new is answered as a classic one is.
+    fn consumer_heartbeat(
+        &mut self,
+        now: Duration,
+        group: &str,
+        request: HeartbeatRequest,
+        answer: Answer<GroupReply>,
+    ) {
+        let epoch = request.epoch;
+        let coordinator = &mut self.coordination.coordinator;
+        let (heard, outcomes) = coordinator.consumer_heartbeat(now, &self.state, group, request);
+        let goes_on = heard.error == ErrorCode::None
+            && heard.assignment.is_none()
+            && heard.epoch == epoch
+            && epoch > 0
+            && outcomes.is_empty();
+        self.group_outcomes(outcomes);
+        let reply = GroupReply::Heard(heard);
+        if goes_on && self.proof.covers_beats() {
             // The caller may have gone.
             drop(answer.send(Ok(reply)));
         } else {
@@ -225,7 +264,7 @@ impl Sequencer {
     /// Something may be due in a group.
     pub(super) fn look_at_groups(&mut self) {
         let now = self.proof.now();
-        let outcomes = self.coordination.coordinator.tick(now);
+        let outcomes = self.coordination.coordinator.tick(now, &self.state);
         self.group_outcomes(outcomes);
         if now >= self.coordination.expiry_due {
             // By cluster time, which follows a clock that jumps in steps: its next step can wait.
@@ -282,6 +321,9 @@ impl Sequencer {
     /// Follows what the state did about groups.
     pub(super) fn follow_groups(&mut self, of_group: Option<Arc<str>>, reply: &state::Reply) {
         let coordinator = &mut self.coordination.coordinator;
+        if let state::Reply::Topic(Ok(_)) | state::Reply::TopicDeleted(Ok(_)) = reply {
+            coordinator.topics_changed();
+        }
         // Nothing was stored, and there was nothing before.
         if let Some(group) = of_group.filter(|group| !self.state.has_group(group)) {
             coordinator.not_kept(&group);

@@ -14,7 +14,7 @@ use crate::api::{
     CommitError, CommitReply, CommitRequest, NewProcess, NewTopic, PartitionBounds,
     ProducerIdBlock, Registration, RequestError, Revision, Topic,
 };
-use crate::groups::classic::Saved;
+use crate::groups::Saved;
 
 /// A change of the state. Applying one never fails half-way: a refusal changes nothing but the revision.
 #[derive(Clone, PartialEq, Debug)]

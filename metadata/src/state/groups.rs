@@ -21,7 +21,7 @@ use super::rows::RowKey;
 use super::rows::group::{GroupFigures, GroupRow, OffsetRow};
 use super::write_set::WriteSet;
 use crate::api::groups::{CommittedOffset, FetchedOffset, OffsetCommit, TopicRef};
-use crate::groups::classic::Saved;
+use crate::groups::Saved;
 
 /// Offsets that one command lets expire; the rest is for the next one.
 const EXPIRED_MAX: usize = 10_000;
@@ -187,7 +187,7 @@ impl State {
     ) -> Reply {
         let now_ms = self.counters.now_ms;
         let (number, kept) = self.groups.make(name, writes);
-        kept.row.emptied_ms = saved.members.is_empty().then_some(now_ms);
+        kept.row.emptied_ms = saved.is_empty().then_some(now_ms);
         kept.subscribed = saved.subscribed();
         kept.row.saved = saved;
         writes.put(RowKey::group(number), kept.row.encode());
@@ -282,11 +282,11 @@ impl State {
         self.groups.groups.iter().flat_map(move |(number, kept)| {
             let saved = &kept.row.saved;
             let is_expired = move |partition: &TopicPartition, offset: &OffsetRow| {
-                if saved.members.is_empty() {
+                if saved.is_empty() {
                     return kept.row.emptied_ms.unwrap_or(offset.committed_ms) <= before_ms;
                 }
                 // Of a group at work, what it no longer reads (KIP-211).
-                saved.is_assigned
+                saved.is_assigned()
                     && offset.committed_ms <= before_ms
                     && kept.subscribed.as_ref().is_some_and(|topics| {
                         let slot = self.topics.by_id(partition.topic);
@@ -305,7 +305,7 @@ impl State {
         let before_ms = now_ms.saturating_sub(self.config.offsets_retention_ms);
         let is_left_over = move |kept: &Kept| {
             kept.offsets.is_empty()
-                && kept.row.saved.members.is_empty()
+                && kept.row.saved.is_empty()
                 && kept
                     .row
                     .emptied_ms

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use floe_protocol::types::{LeaderEpoch, Offset, TimestampMs, TopicId, TopicPartition};
+use floe_protocol::types::{
+    LeaderEpoch, Offset, PartitionIndex, TimestampMs, TopicId, TopicPartition,
+};
 
 use super::State;
 use super::partitions::PackedExtent;
@@ -11,6 +13,7 @@ use super::producers::RESIDENT_BYTES;
 use super::topics::SlotId;
 use crate::api::admin::ActiveProducer;
 use crate::api::{Extent, LookUp, PartitionBounds, Snapshot, Topic};
+use crate::groups::consumer::Topics;
 
 /// Sizes of a state, for metrics.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -33,6 +36,23 @@ pub struct Counts {
     pub committed_offsets: u64,
     /// Commits a recovery would replay.
     pub replay_commits: u64,
+}
+
+impl Topics for State {
+    fn topic(&self, name: &str) -> Option<(TopicId, PartitionIndex)> {
+        let topic = self.topic_by_name(name)?;
+        Some((topic.id, topic.partition_count))
+    }
+
+    fn name_of(&self, id: TopicId) -> Option<Arc<str>> {
+        Some(Arc::clone(&State::topic(self, id)?.name))
+    }
+
+    fn for_each(&self, each: &mut dyn FnMut(&Arc<str>, TopicId, PartitionIndex)) {
+        for topic in self.topics() {
+            each(&topic.name, topic.id, topic.partition_count);
+        }
+    }
 }
 
 impl State {

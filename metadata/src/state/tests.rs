@@ -2,6 +2,7 @@
 
 mod commits;
 mod configs;
+mod consumer_groups;
 mod fixtures;
 mod groups;
 mod idempotence;

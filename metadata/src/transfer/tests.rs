@@ -154,6 +154,7 @@ async fn expect_all(world: &World, engine: &MemoryEngine, process: u8, next: i32
     let stored = GroupRequest::FetchOffsets {
         group: "group".to_owned(),
         which: OffsetsOf::All(None),
+        by: (None, -1),
     };
     let stored = service.client().group(stored).await.unwrap();
     assert!(

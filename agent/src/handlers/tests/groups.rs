@@ -16,6 +16,7 @@ use super::{created, text};
 use crate::start::RunningAgent;
 use crate::testing::{Client, agent};
 
+mod consumers;
 mod offsets;
 
 /// What a stock consumer says of itself: it reads topic `t`.

@@ -1,10 +1,32 @@
 //! All groups together: names, timers, who is answered.
 
 use bytes::Bytes;
+use floe_protocol::types::{PartitionIndex, TopicId};
 
 use super::*;
+use crate::api::groups::{GroupState, ListedState};
+use crate::groups::consumer::{HeartbeatAnswer, HeartbeatRequest, Partitions};
 
 type Groups = Coordinator<u32>;
+
+/// A cluster with the topic `t` of one partition.
+struct OneTopic;
+
+const TOPIC: TopicId = TopicId::from_bytes([1; 16]);
+
+impl Topics for OneTopic {
+    fn topic(&self, name: &str) -> Option<(TopicId, PartitionIndex)> {
+        (name == "t").then_some((TOPIC, 1))
+    }
+
+    fn name_of(&self, id: TopicId) -> Option<Arc<str>> {
+        (id == TOPIC).then(|| Arc::from("t"))
+    }
+
+    fn for_each(&self, each: &mut dyn FnMut(&Arc<str>, TopicId, PartitionIndex)) {
+        each(&Arc::from("t"), TOPIC, 1);
+    }
+}
 
 fn at(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -55,8 +77,8 @@ fn sync(member_id: &str, generation: i32) -> SyncRequest {
 
 /// A stable group of one member, which is called `m`.
 fn stable(groups: &mut Groups, name: &str, now: Duration) {
-    assert_eq!(groups.join(now, name, join("", "m"), 1), []);
-    let outcomes = groups.tick(now + at(3));
+    assert_eq!(groups.join(now, &OneTopic, name, join("", "m"), 1), []);
+    let outcomes = groups.tick(now + at(3), &OneTopic);
     let [
         Outcome::Save(saved, _),
         Outcome::Answer(1, GroupReply::Joined(answer)),
@@ -65,7 +87,7 @@ fn stable(groups: &mut Groups, name: &str, now: Duration) {
         panic!("{outcomes:?}");
     };
     assert_eq!((&**saved, answer.generation), (name, 1));
-    let outcomes = groups.sync(now + at(3), name, sync("m", 1), 2);
+    let outcomes = groups.sync(now + at(3), &OneTopic, name, sync("m", 1), 2);
     assert!(
         matches!(&*outcomes, [Outcome::Save(..), Outcome::Answer(2, GroupReply::Synced(answer))]
             if answer.assignment == "all"),
@@ -83,15 +105,18 @@ fn groups_are_apart() {
         ErrorCode::None
     );
     assert_eq!(groups.next_tick(), Some(at(13)), "a look that may be early");
-    assert_eq!(groups.tick(at(13)), []);
+    assert_eq!(groups.tick(at(13), &OneTopic), []);
     assert_eq!(groups.next_tick(), Some(at(17)));
-    let outcomes = groups.tick(at(17));
+    let outcomes = groups.tick(at(17), &OneTopic);
     assert!(
-        matches!(&*outcomes, [Outcome::Save(name, saved)] if &**name == "two" && saved.members.is_empty())
+        matches!(&*outcomes, [Outcome::Save(name, saved)] if &**name == "two" && saved.is_empty())
     );
-    let phases: Vec<_> = groups.list(None, 10).iter().map(|it| it.phase).collect();
+    let phases: Vec<_> = groups.list(None, 10).iter().map(|it| it.state).collect();
     use crate::groups::classic::Phase;
-    assert_eq!(phases, [Phase::Stable, Phase::Empty]);
+    assert_eq!(
+        phases,
+        [Phase::Stable, Phase::Empty].map(ListedState::Classic)
+    );
     assert_eq!(groups.list(Some("one"), 10).len(), 1);
     assert_eq!(groups.list(None, 1).len(), 1);
     assert_eq!(groups.delete("one"), Err(ErrorCode::NonEmptyGroup));
@@ -110,17 +135,23 @@ fn who_asks_for_what_is_not_there_is_told_so() {
     };
     let unknown = ErrorCode::UnknownMemberId;
     assert_eq!(
-        refused(groups.join(at(0), "", join("", "m"), 7)),
+        refused(groups.join(at(0), &OneTopic, "", join("", "m"), 7)),
         ErrorCode::InvalidGroupId
     );
-    assert_eq!(refused(groups.join(at(0), "g", join("m", "n"), 7)), unknown);
-    assert_eq!(refused(groups.sync(at(0), "g", sync("m", 1), 7)), unknown);
+    assert_eq!(
+        refused(groups.join(at(0), &OneTopic, "g", join("m", "n"), 7)),
+        unknown
+    );
+    assert_eq!(
+        refused(groups.sync(at(0), &OneTopic, "g", sync("m", 1), 7)),
+        unknown
+    );
     assert_eq!(groups.heartbeat(at(0), &identity("g", "m", 1)), unknown);
     assert_eq!(
         groups.heartbeat(at(0), &identity("", "m", 1)),
         ErrorCode::InvalidGroupId
     );
-    let (codes, outcomes) = groups.leave(at(0), "g", &[("m".to_owned(), None)]);
+    let (codes, outcomes) = groups.leave(at(0), &OneTopic, "g", &[("m".to_owned(), None)]);
     assert_eq!((codes, outcomes), (vec![unknown], vec![]));
     assert_eq!(groups.subscribed("g"), Err(ErrorCode::GroupIdNotFound));
     let commit = |groups: &mut Groups, by: &Identity| {
@@ -147,9 +178,9 @@ fn nobody_who_only_asked_for_an_id_leaves_a_group_behind() {
         comes_back_with_id: true,
         ..join("", "m")
     };
-    assert_eq!(groups.join(at(0), "g", asked, 1).len(), 1);
+    assert_eq!(groups.join(at(0), &OneTopic, "g", asked, 1).len(), 1);
     assert_eq!(groups.list(None, 10).len(), 1);
-    assert_eq!(groups.tick(at(10)), []);
+    assert_eq!(groups.tick(at(10), &OneTopic), []);
     assert_eq!(groups.list(None, 10), []);
     assert_eq!(groups.next_tick(), None);
     assert_eq!(groups.waiting.len(), 0);
@@ -165,8 +196,8 @@ fn topics_that_are_read_are_known() {
         protocol_type: "connect".to_owned(),
         ..join("", "w")
     };
-    assert_eq!(groups.join(at(0), "c", other, 3), []);
-    groups.tick(at(3));
+    assert_eq!(groups.join(at(0), &OneTopic, "c", other, 3), []);
+    groups.tick(at(3), &OneTopic);
     assert_eq!(groups.subscribed("c"), Err(ErrorCode::NonEmptyGroup));
 }
 
@@ -174,13 +205,17 @@ fn topics_that_are_read_are_known() {
 fn who_stood_still_for_long_expires_nobody() {
     let mut groups = groups();
     stable(&mut groups, "g", at(0));
-    assert_eq!(groups.tick(at(100)), []);
+    assert_eq!(groups.tick(at(100), &OneTopic), []);
     assert_eq!(
         groups.heartbeat(at(109), &identity("g", "m", 1)),
         ErrorCode::None
     );
-    assert_eq!(groups.tick(at(110)), []);
-    assert_eq!(groups.tick(at(119)).len(), 1, "it is silent by now");
+    assert_eq!(groups.tick(at(110), &OneTopic), []);
+    assert_eq!(
+        groups.tick(at(119), &OneTopic).len(),
+        1,
+        "it is silent by now"
+    );
 }
 
 #[test]
@@ -189,7 +224,10 @@ fn a_new_owner_goes_on_with_all_groups() {
     stable(&mut before, "g", at(0));
     let saved = before.groups.iter();
     let saved: Vec<_> = saved
-        .map(|(name, entry)| (Arc::clone(name), entry.group.saved()))
+        .map(|(name, entry)| match &entry.group {
+            Machine::Classic(group) => (Arc::clone(name), Saved::Classic(group.saved())),
+            Machine::Consumer(group) => (Arc::clone(name), Saved::Consumer(group.saved())),
+        })
         .collect();
     let saved = saved.iter().map(|(name, saved)| (name, saved));
     let mut groups: Groups = Coordinator::new(GroupConfig::default(), at(500), saved);
@@ -198,6 +236,201 @@ fn a_new_owner_goes_on_with_all_groups() {
         groups.heartbeat(at(505), &identity("g", "m", 1)),
         ErrorCode::None
     );
-    assert_eq!(groups.tick(at(510)), []);
+    assert_eq!(groups.tick(at(510), &OneTopic), []);
     assert_eq!(groups.describe("g").unwrap().members.len(), 1);
+}
+
+fn heartbeat(id: &str, epoch: i32) -> HeartbeatRequest {
+    HeartbeatRequest {
+        member_id: id.to_owned(),
+        epoch,
+        ..HeartbeatRequest::default()
+    }
+}
+
+fn consumer(id: &str) -> HeartbeatRequest {
+    HeartbeatRequest {
+        rebalance_timeout: Some(at(60)),
+        names: Some(vec!["t".to_owned()]),
+        owned: Some(Partitions::new()),
+        ..heartbeat(id, 0)
+    }
+}
+
+fn heard(
+    groups: &mut Groups,
+    now: Duration,
+    name: &str,
+    request: HeartbeatRequest,
+) -> HeartbeatAnswer {
+    let (answer, outcomes) = groups.consumer_heartbeat(now, &OneTopic, name, request);
+    let saves = |outcome: &Outcome<u32>| matches!(outcome, Outcome::Save(_, Saved::Consumer(_)));
+    assert!(
+        outcomes.is_empty() || outcomes.iter().any(saves),
+        "{outcomes:?}"
+    );
+    answer
+}
+
+#[test]
+fn groups_of_the_consumer_protocol_are_made_by_who_joins() {
+    let mut groups = groups();
+    let missing = ErrorCode::GroupIdNotFound;
+    assert_eq!(
+        heard(&mut groups, at(0), "g", heartbeat("a", 1)).error,
+        missing
+    );
+    assert_eq!(
+        heard(&mut groups, at(0), "g", heartbeat("a", -1)).error,
+        missing
+    );
+    let invalid = HeartbeatRequest {
+        regex: Some("(".to_owned()),
+        ..consumer("a")
+    };
+    let refused = heard(&mut groups, at(0), "g", invalid).error;
+    assert_eq!(refused, ErrorCode::InvalidRegularExpression);
+    assert_eq!(groups.list(None, 10), [], "nothing of this made a group");
+    assert_eq!(heard(&mut groups, at(0), "g", consumer("a")).epoch, 1);
+    let listed = groups.list(None, 10);
+    assert_eq!(listed[0].state, ListedState::Consumer(GroupState::Stable));
+    assert_eq!(listed[0].protocol_type, "consumer");
+    assert_eq!(groups.describe("g"), None, "it is of another kind");
+    assert_eq!(
+        groups
+            .describe_consumers(&OneTopic, "g")
+            .unwrap()
+            .members
+            .len(),
+        1
+    );
+    assert!(groups.subscribed("g").unwrap().unwrap().contains("t"));
+    assert_eq!(groups.delete("g"), Err(ErrorCode::NonEmptyGroup));
+    assert_eq!(groups.may_fetch("g", None, -1), Ok(()));
+    assert_eq!(groups.may_fetch("g", Some("a"), 1), Ok(()));
+    assert_eq!(
+        groups.may_fetch("g", Some("a"), 2),
+        Err(ErrorCode::StaleMemberEpoch)
+    );
+    let member = identity("g", "a", 1);
+    let old = ErrorCode::IllegalGeneration;
+    assert_eq!(
+        groups.may_commit(at(0), &member, missing).as_deref(),
+        Ok("g")
+    );
+    assert_eq!(
+        groups.may_commit(at(0), &member, old),
+        Err(ErrorCode::UnsupportedVersion)
+    );
+    let stale = identity("g", "a", 2);
+    assert_eq!(
+        groups.may_commit(at(0), &stale, missing),
+        Err(ErrorCode::StaleMemberEpoch)
+    );
+    assert_eq!(groups.next_tick(), Some(at(45)));
+    let outcomes = groups.tick(at(45), &OneTopic);
+    assert!(
+        matches!(&*outcomes, [Outcome::Save(_, saved)] if saved.is_empty()),
+        "{outcomes:?}"
+    );
+    assert_eq!(groups.delete("g").as_deref(), Ok("g"));
+}
+
+#[test]
+fn groups_without_members_are_of_any_kind() {
+    let mut groups = groups();
+    assert_eq!(heard(&mut groups, at(0), "g", consumer("a")).epoch, 1);
+    assert_eq!(heard(&mut groups, at(1), "g", heartbeat("a", -1)).epoch, -1);
+    let outcomes = groups.join(at(2), &OneTopic, "g", join("", "m"), 1);
+    assert_eq!(outcomes, []);
+    let outcomes = groups.tick(at(5), &OneTopic);
+    let [Outcome::Save(_, Saved::Classic(saved)), Outcome::Answer(..)] = &*outcomes else {
+        panic!("{outcomes:?}");
+    };
+    assert_eq!(saved.generation, 3, "epochs and generations only rise");
+    let leave = [("m".to_owned(), None)];
+    assert_eq!(
+        groups.leave(at(6), &OneTopic, "g", &leave).0,
+        [ErrorCode::None]
+    );
+    assert_eq!(heard(&mut groups, at(7), "g", consumer("a")).epoch, 5);
+}
+
+/// What a stock consumer of `t` says of itself.
+fn stock(id: &str, new_id: &str) -> JoinRequest {
+    let metadata = b"\0\0\0\0\0\x01\0\x01t\xff\xff\xff\xff";
+    JoinRequest {
+        protocols: vec![("range".to_owned(), Bytes::from_static(metadata))],
+        ..join(id, new_id)
+    }
+}
+
+#[test]
+fn a_classic_group_is_changed_and_changed_back() {
+    let mut groups = groups();
+    assert_eq!(groups.join(at(0), &OneTopic, "g", stock("", "m"), 1), []);
+    groups.tick(at(3), &OneTopic);
+    let assignment = b"\0\0\0\0\0\x01\0\x01t\0\0\0\x01\0\0\0\0\xff\xff\xff\xff";
+    let assigns = SyncRequest {
+        assignments: vec![("m".to_owned(), Bytes::from_static(assignment))],
+        ..sync("m", 1)
+    };
+    groups.sync(at(3), &OneTopic, "g", assigns, 2);
+    // Somebody waits in a rebalance when the new member comes.
+    assert_eq!(groups.join(at(4), &OneTopic, "g", stock("", "n"), 3), []);
+    let (answer, outcomes) = groups.consumer_heartbeat(at(4), &OneTopic, "g", consumer("c"));
+    assert_eq!((answer.error, answer.epoch), (ErrorCode::None, 2));
+    let [
+        Outcome::Save(_, Saved::Consumer(saved)),
+        Outcome::Answer(3, GroupReply::Joined(told)),
+    ] = &*outcomes
+    else {
+        panic!("{outcomes:?}");
+    };
+    assert_eq!(told.error, ErrorCode::RebalanceInProgress);
+    assert_eq!(saved.members.len(), 3);
+    let again = ErrorCode::RebalanceInProgress;
+    assert_eq!(groups.heartbeat(at(5), &identity("g", "m", 1)), again);
+    let outcomes = groups.join(at(5), &OneTopic, "g", stock("m", ""), 4);
+    let joined = outcomes.iter().find_map(|outcome| match outcome {
+        Outcome::Answer(4, GroupReply::Joined(answer)) => Some(answer.generation),
+        _ => None,
+    });
+    assert_eq!(joined, Some(2));
+    let connect = JoinRequest {
+        protocol_type: "connect".to_owned(),
+        ..stock("", "w")
+    };
+    let outcomes = groups.join(at(5), &OneTopic, "g", connect, 5);
+    assert!(
+        matches!(&*outcomes, [Outcome::Answer(5, GroupReply::Joined(answer))]
+            if answer.error == ErrorCode::InconsistentGroupProtocol),
+        "{outcomes:?}"
+    );
+    // The last new member leaves: all others join a classic group.
+    let (answer, outcomes) = groups.consumer_heartbeat(at(6), &OneTopic, "g", heartbeat("c", -1));
+    assert_eq!(answer.error, ErrorCode::None);
+    let [Outcome::Save(_, Saved::Classic(saved))] = &*outcomes else {
+        panic!("{outcomes:?}");
+    };
+    assert_eq!((saved.generation, saved.members.len()), (3, 2));
+    assert_eq!(groups.heartbeat(at(7), &identity("g", "m", 2)), again);
+    assert_eq!(groups.join(at(7), &OneTopic, "g", stock("m", ""), 6), []);
+    let outcomes = groups.join(at(7), &OneTopic, "g", stock("n", ""), 7);
+    let joined: Vec<_> = outcomes
+        .iter()
+        .filter_map(|outcome| match outcome {
+            Outcome::Answer(_, GroupReply::Joined(answer)) => Some(answer.generation),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(joined, [3, 3]);
+    // Another kind of group cannot be changed.
+    let worker = JoinRequest {
+        protocol_type: "connect".to_owned(),
+        ..join("", "w")
+    };
+    groups.join(at(8), &OneTopic, "workers", worker, 8);
+    let refused = heard(&mut groups, at(8), "workers", consumer("c")).error;
+    assert_eq!(refused, ErrorCode::GroupIdNotFound);
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use floe_protocol::error_code::ErrorCode;
 
-use super::{code, codes, error, errors};
+use super::{code, codes, consumers, error, errors};
 use crate::api::groups::{
     Described, DescribedMember, FetchedOffset, GroupReply, JoinAnswer, Joined, ListedGroup, Phase,
     SyncAnswer,
@@ -46,7 +46,7 @@ impl From<GroupReply> for Answer {
                 let groups = groups.into_iter().map(|group| proto::ListedGroup {
                     name: group.name,
                     protocol_type: group.protocol_type,
-                    phase: phase_number(group.phase),
+                    phase: consumers::state_number(group.state),
                 });
                 Self::Listed(proto::ListedGroups {
                     groups: groups.collect(),
@@ -55,6 +55,12 @@ impl From<GroupReply> for Answer {
             GroupReply::Described(described) => Self::Described(proto::MaybeDescribedGroup {
                 group: described.map(Into::into),
             }),
+            GroupReply::Heard(answer) => Self::Heard(consumers::answer(answer)),
+            GroupReply::DescribedConsumers(described) => {
+                Self::DescribedConsumers(proto::MaybeDescribedConsumers {
+                    group: described.map(consumers::described),
+                })
+            }
         }
     }
 }
@@ -89,7 +95,7 @@ impl TryFrom<Answer> for GroupReply {
                     Ok(ListedGroup {
                         name: group.name,
                         protocol_type: group.protocol_type,
-                        phase: phase(group.phase)?,
+                        state: consumers::state(group.phase)?,
                     })
                 };
                 let groups = listed.groups.into_iter().map(group);
@@ -97,6 +103,11 @@ impl TryFrom<Answer> for GroupReply {
             }
             Answer::Described(described) => {
                 Self::Described(described.group.map(TryInto::try_into).transpose()?)
+            }
+            Answer::Heard(heard) => Self::Heard(consumers::answered(heard)?),
+            Answer::DescribedConsumers(described) => {
+                let group = described.group.map(consumers::described_back);
+                Self::DescribedConsumers(group.transpose()?)
             }
         })
     }
@@ -220,7 +231,7 @@ impl TryFrom<proto::DescribedGroup> for Described {
     }
 }
 
-fn phase_number(phase: Phase) -> i32 {
+pub(super) fn phase_number(phase: Phase) -> i32 {
     let phase = match phase {
         Phase::Empty => proto::GroupPhase::Empty,
         Phase::PreparingRebalance => proto::GroupPhase::PreparingRebalance,
@@ -230,9 +241,12 @@ fn phase_number(phase: Phase) -> i32 {
     phase.into()
 }
 
-fn phase(value: i32) -> Result<Phase, Malformed> {
+pub(super) fn phase(value: i32) -> Result<Phase, Malformed> {
     match number::<_, proto::GroupPhase>(value)? {
-        proto::GroupPhase::Unspecified => need(None),
+        proto::GroupPhase::Unspecified
+        | proto::GroupPhase::ConsumersEmpty
+        | proto::GroupPhase::ConsumersReconciling
+        | proto::GroupPhase::ConsumersStable => need(None),
         proto::GroupPhase::Empty => Ok(Phase::Empty),
         proto::GroupPhase::PreparingRebalance => Ok(Phase::PreparingRebalance),
         proto::GroupPhase::CompletingRebalance => Ok(Phase::CompletingRebalance),

@@ -9,6 +9,8 @@ use crate::api::groups::{
     OffsetsOf, SyncRequest, TopicRef,
 };
 
+mod consumers;
+
 const GROUP: &str = "group";
 
 fn join(id: &str, new_id: &str) -> GroupRequest {
@@ -74,6 +76,7 @@ fn fetch(which: OffsetsOf) -> GroupRequest {
     GroupRequest::FetchOffsets {
         group: GROUP.to_owned(),
         which,
+        by: (None, -1),
     }
 }
 
@@ -121,6 +124,9 @@ pub(super) fn one_of_each() -> Vec<GroupRequest> {
         fetch(OffsetsOf::All(None)),
         GroupRequest::DeleteGroups(vec![GROUP.to_owned()]),
     ]
+    .into_iter()
+    .chain(consumers::one_of_each())
+    .collect()
 }
 
 async fn ask(client: &Client, request: GroupRequest) -> GroupReply {

@@ -7,10 +7,17 @@ use bytes::Bytes;
 use floe_protocol::types::TimestampMs;
 
 use crate::api::groups::CommittedOffset;
-use crate::groups::classic::{Saved, SavedMember};
+use crate::groups::Saved;
+use crate::groups::classic::{self, SavedMember};
 use crate::state::codec::{Reader, RowError, put_bytes, put_i64, put_len, put_u64};
 
+mod consumer;
+
+/// Of figures and offsets.
 const VERSION: u8 = 1;
+/// Of groups, by their protocol.
+const CLASSIC: u8 = 1;
+const CONSUMER: u8 = 2;
 
 /// How many rows there are, so that a lost one is noticed, and the next group's number.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -60,59 +67,37 @@ impl GroupFigures {
 
 impl GroupRow {
     pub(in crate::state) fn encode(&self) -> Vec<u8> {
-        let Self {
-            name,
-            emptied_ms,
-            saved,
-        } = self;
-        let mut out = vec![VERSION];
-        put_bytes(&mut out, name.as_bytes());
-        put_len(&mut out, usize::from(emptied_ms.is_some()));
-        if let Some(emptied_ms) = emptied_ms {
-            put_i64(&mut out, *emptied_ms);
+        let version = match &*self.saved {
+            Saved::Classic(_) => CLASSIC,
+            Saved::Consumer(_) => CONSUMER,
+        };
+        let mut out = vec![version];
+        put_bytes(&mut out, self.name.as_bytes());
+        put_len(&mut out, usize::from(self.emptied_ms.is_some()));
+        if let Some(emptied_ms) = self.emptied_ms {
+            put_i64(&mut out, emptied_ms);
         }
-        put_i64(&mut out, i64::from(saved.generation));
-        put_text(&mut out, saved.protocol_type.as_ref());
-        put_text(&mut out, saved.protocol.as_ref());
-        put_text(&mut out, saved.leader.as_ref());
-        put_len(&mut out, usize::from(saved.is_assigned));
-        put_len(&mut out, saved.members.len());
-        for member in &saved.members {
-            put_bytes(&mut out, member.id.as_bytes());
-            put_text(&mut out, member.instance.as_ref());
-            put_bytes(&mut out, member.client_id.as_bytes());
-            put_bytes(&mut out, member.client_host.as_bytes());
-            put_ms(&mut out, member.session_timeout);
-            put_ms(&mut out, member.rebalance_timeout);
-            put_len(&mut out, member.protocols.len());
-            for (name, metadata) in &member.protocols {
-                put_bytes(&mut out, name.as_bytes());
-                put_bytes(&mut out, metadata);
-            }
-            put_bytes(&mut out, &member.assignment);
+        match &*self.saved {
+            Saved::Classic(saved) => put_classic(&mut out, saved),
+            Saved::Consumer(saved) => consumer::put(&mut out, saved),
         }
         out
     }
 
     pub(in crate::state) fn decode(bytes: &[u8]) -> Result<Self, RowError> {
-        let mut reader = Reader::versioned(bytes, VERSION)?;
+        let mut reader = Reader::new(bytes);
+        let version = reader.u8()?;
         let name = Arc::from(reader.str()?);
         let emptied_ms = if flag(&mut reader)? {
             Some(reader.i64()?)
         } else {
             None
         };
-        let mut saved = Saved {
-            generation: i32::try_from(reader.i64()?).map_err(|_| RowError::OutOfRange)?,
-            protocol_type: text(&mut reader)?,
-            protocol: text(&mut reader)?,
-            leader: text(&mut reader)?,
-            is_assigned: flag(&mut reader)?,
-            members: Vec::new(),
+        let saved = match version {
+            CLASSIC => Saved::Classic(classic(&mut reader)?),
+            CONSUMER => Saved::Consumer(consumer::read(&mut reader)?),
+            other => return Err(RowError::UnknownVersion(other)),
         };
-        for _ in 0..reader.count()? {
-            saved.members.push(member(&mut reader)?);
-        }
         reader.finish()?;
         Ok(Self {
             name,
@@ -120,6 +105,49 @@ impl GroupRow {
             saved: Arc::new(saved),
         })
     }
+}
+
+fn put_classic(out: &mut Vec<u8>, saved: &classic::Saved) {
+    put_i64(out, i64::from(saved.generation));
+    put_text(out, saved.protocol_type.as_ref());
+    put_text(out, saved.protocol.as_ref());
+    put_text(out, saved.leader.as_ref());
+    put_len(out, usize::from(saved.is_assigned));
+    put_len(out, saved.members.len());
+    for member in &saved.members {
+        put_bytes(out, member.id.as_bytes());
+        put_text(out, member.instance.as_ref());
+        put_bytes(out, member.client_id.as_bytes());
+        put_bytes(out, member.client_host.as_bytes());
+        put_ms(out, member.session_timeout);
+        put_ms(out, member.rebalance_timeout);
+        put_len(out, member.protocols.len());
+        for (name, metadata) in &member.protocols {
+            put_bytes(out, name.as_bytes());
+            put_bytes(out, metadata);
+        }
+        put_bytes(out, &member.assignment);
+    }
+}
+
+fn classic(reader: &mut Reader<'_>) -> Result<classic::Saved, RowError> {
+    let mut saved = classic::Saved {
+        generation: epoch(reader)?,
+        protocol_type: text(reader)?,
+        protocol: text(reader)?,
+        leader: text(reader)?,
+        is_assigned: flag(reader)?,
+        members: Vec::new(),
+    };
+    for _ in 0..reader.count()? {
+        saved.members.push(member(reader)?);
+    }
+    Ok(saved)
+}
+
+/// A generation, or a member's epoch.
+fn epoch(reader: &mut Reader<'_>) -> Result<i32, RowError> {
+    i32::try_from(reader.i64()?).map_err(|_| RowError::OutOfRange)
 }
 
 fn member(reader: &mut Reader<'_>) -> Result<SavedMember, RowError> {

@@ -11,6 +11,7 @@ use proptest::prelude::*;
 
 use super::fixtures::{Cluster, DAY_MS, START_MS, at, recover, roomy, topic_id};
 use crate::api::groups::{CommittedOffset, OffsetCommit, TopicRef};
+use crate::groups::Saved as Kept;
 use crate::groups::classic::{Saved, SavedMember};
 use crate::state::rows::group::{GroupFigures, GroupRow, OffsetRow};
 use crate::state::{Command, DamagedState, Reply, RowKey, StateConfig};
@@ -33,23 +34,23 @@ fn member(id: &str, topics: &[u8]) -> SavedMember {
 }
 
 /// A stable group of consumers of these topics.
-fn stable(generation: i32, topics: &[u8]) -> Saved {
-    Saved {
+fn stable(generation: i32, topics: &[u8]) -> Kept {
+    Kept::Classic(Saved {
         generation,
         protocol_type: Some("consumer".to_owned()),
         protocol: Some("range".to_owned()),
         leader: Some("m".to_owned()),
         is_assigned: true,
         members: vec![member("m", topics)],
-    }
+    })
 }
 
-fn empty(generation: i32) -> Saved {
-    Saved {
+fn empty(generation: i32) -> Kept {
+    Kept::Classic(Saved {
         generation,
         protocol_type: Some("consumer".to_owned()),
         ..Saved::default()
-    }
+    })
 }
 
 fn offset(topic: &str, partition: i32, offset: i64) -> OffsetCommit {
@@ -65,7 +66,7 @@ fn offset(topic: &str, partition: i32, offset: i64) -> OffsetCommit {
 }
 
 impl Cluster {
-    fn save(&mut self, group: &str, saved: Saved) {
+    fn save(&mut self, group: &str, saved: Kept) {
         let (group, saved) = (Arc::from(group), Arc::new(saved));
         let reply = self.run(Command::SaveGroup { group, saved });
         assert_eq!(reply, Reply::GroupSaved);
@@ -396,7 +397,7 @@ struct Model {
 
 #[derive(Clone, Default, PartialEq, Debug)]
 struct ModelGroup {
-    saved: Saved,
+    saved: Kept,
     emptied_ms: Option<i64>,
     /// By topic's name and partition: offset and time.
     offsets: BTreeMap<(String, i32), (i64, i64)>,
@@ -406,7 +407,7 @@ impl Model {
     fn expire(&mut self, now_ms: i64) {
         let before_ms = now_ms - 7 * DAY_MS;
         for group in self.groups.values_mut() {
-            let (is_empty, emptied_ms) = (group.saved.members.is_empty(), group.emptied_ms);
+            let (is_empty, emptied_ms) = (group.saved.is_empty(), group.emptied_ms);
             // All members read topic "0" alone.
             group.offsets.retain(|(topic, _), (_, committed_ms)| {
                 if is_empty {
@@ -418,7 +419,7 @@ impl Model {
         }
         self.groups.retain(|_, group| {
             !group.offsets.is_empty()
-                || !group.saved.members.is_empty()
+                || !group.saved.is_empty()
                 || group.emptied_ms.is_some_and(|emptied| emptied > before_ms)
         });
     }
