@@ -22,6 +22,8 @@ const AGAIN: Duration = Duration::from_millis(100);
 
 const NO_ID: &str = "00000000-0000-0000-0000-000000000000";
 const AN_HOUR_MS: i64 = 3_600_000;
+/// No leader yet, not the leader yet, coordinator loading, not available, not the coordinator yet.
+const COME_BACK: [i64; 5] = [5, 6, 14, 15, 16];
 /// Fields with ids of brokers.
 const NODE_FIELDS: [&str; 8] = [
     "NodeId",
@@ -34,9 +36,10 @@ const NODE_FIELDS: [&str; 8] = [
     "ResourceName",
 ];
 /// Fields that tell the elements of an array from each other.
-const IDENTITIES: [&str; 12] = [
+const IDENTITIES: [&str; 13] = [
     "Name",
     "Topic",
+    "TopicId",
     "TopicName",
     "PartitionIndex",
     "Partition",
@@ -132,7 +135,7 @@ impl Session<'_> {
             let decoded = decoded(api, version, last.as_deref());
             let holds =
                 |(pointer, value): (&String, &Value)| decoded.pointer(pointer) == Some(value);
-            let is_so = ask.until.iter().all(holds);
+            let is_so = ask.until.iter().all(holds) && !asks_again(&decoded);
             if !is_so {
                 wait::pause(AGAIN);
             }
@@ -227,6 +230,18 @@ impl Session<'_> {
             }
             simple => simple.clone(),
         }
+    }
+}
+
+/// Whether an answer tells clients to come back: a broker that still makes what was asked for says so.
+fn asks_again(value: &Value) -> bool {
+    match value {
+        Value::Array(elements) => elements.iter().any(asks_again),
+        Value::Object(fields) => fields.iter().any(|(name, value)| {
+            let code = value.as_i64().filter(|_| name == "ErrorCode");
+            asks_again(value) || code.is_some_and(|code| COME_BACK.contains(&code))
+        }),
+        _ => false,
     }
 }
 
