@@ -80,7 +80,7 @@ error_codes! {
     0 None "NONE" false "no error";
     1 OffsetOutOfRange "OFFSET_OUT_OF_RANGE" false "the offset is outside the range of the partition";
     2 CorruptMessage "CORRUPT_MESSAGE" true "the records fail their checksum or are malformed";
-    3 UnknownTopicOrPartition "UNKNOWN_TOPIC_OR_PARTITION" true "the topic or partition does not exist here";
+    3 UnknownTopicOrPartition "UNKNOWN_TOPIC_OR_PARTITION" true "This server does not host this topic-partition.";
     4 InvalidFetchSize "INVALID_FETCH_SIZE" false "the fetch size is not valid";
     5 LeaderNotAvailable "LEADER_NOT_AVAILABLE" true "there is no leader for the partition now";
     6 NotLeaderOrFollower "NOT_LEADER_OR_FOLLOWER" true "this broker does not lead the partition";

@@ -173,8 +173,10 @@ impl Session<'_> {
         match value {
             Value::String(text) if text.starts_with('$') => {
                 let name = text.trim_start_matches('$');
-                if name == "node" {
-                    return self.node.clone();
+                match name {
+                    "node" => return self.node.clone(),
+                    "nodename" => return json!(self.node.to_string()),
+                    _ => {}
                 }
                 let kept = self.kept.iter().rev().find(|(known, _)| known == name);
                 kept.unwrap_or_else(|| panic!("nothing was kept as {name}"))

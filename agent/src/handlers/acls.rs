@@ -13,14 +13,11 @@ use floe_protocol::str::Str;
 
 use super::{Context, Handler, Refuse};
 
-const DISABLED: (ErrorCode, &str) = (
-    ErrorCode::SecurityDisabled,
-    "No Authorizer is configured on the broker",
-);
+const DISABLED: (ErrorCode, &str) = (ErrorCode::SecurityDisabled, "No Authorizer is configured.");
 
 impl Handler for DescribeAclsRequest {
     async fn handle(self, _context: &Context) -> DescribeAclsResponse {
-        described(DISABLED)
+        described((DISABLED.0, "No Authorizer is configured on the broker"))
     }
 }
 

@@ -91,12 +91,16 @@ async fn one(
 
 fn check(wanted: &CreatePartitionsTopic, topic: &Topic, context: &Context) -> Result<(), Failure> {
     let have = topic.partition_count;
-    if wanted.count <= have {
-        return Err(RequestError::PartitionCountNotRaised {
-            have,
-            asked: wanted.count,
-        }
-        .into());
+    let asked = wanted.count;
+    if asked == have {
+        return Err(RequestError::PartitionCountNotRaised { have, asked }.into());
+    }
+    if asked < have {
+        let message = format!(
+            "The topic {} currently has {have} partition(s); {asked} would not be an increase.",
+            wanted.name
+        );
+        return Err(Failure::new(ErrorCode::InvalidPartitions, message));
     }
     let Some(assignments) = &wanted.assignments else {
         return Ok(());

@@ -195,8 +195,7 @@ fn counts(topic: &CreatableTopic, settings: &BrokerSettings) -> Result<(i32, i16
     let partitions = match topic.num_partitions {
         -1 => default_partitions(settings),
         asked if asked < 1 => {
-            let message =
-                format!("Number of partitions was set to an invalid non-positive value: {asked}.");
+            let message = "Number of partitions was set to an invalid non-positive value.";
             return Err(Failure::new(ErrorCode::InvalidPartitions, message));
         }
         asked => asked,
@@ -204,9 +203,8 @@ fn counts(topic: &CreatableTopic, settings: &BrokerSettings) -> Result<(i32, i16
     let factor = match topic.replication_factor {
         -1 => default_replication(settings),
         asked if asked < 1 => {
-            let message = format!(
-                "Replication factor must be larger than 0, or -1 to use the default value, not {asked}."
-            );
+            let message =
+                "Replication factor must be larger than 0, or -1 to use the default value.";
             return Err(Failure::new(ErrorCode::InvalidReplicationFactor, message));
         }
         asked => asked,
@@ -225,21 +223,16 @@ fn check_factor(factor: i16) -> Result<(), Failure> {
 
 /// Counts of a topic whose partitions the client placed itself.
 fn assigned_counts(topic: &CreatableTopic, told: &Told) -> Result<(i32, i16), Failure> {
-    let contradiction = |what: &str, value: i64| {
-        let message = format!(
-            "A manual partition assignment was specified, but {what} was not set to -1 but to {value}."
-        );
+    let contradiction = |what: &str| {
+        let message =
+            format!("A manual partition assignment was specified, but {what} was not set to -1.");
         Failure::new(ErrorCode::InvalidRequest, message)
     };
     if topic.replication_factor != -1 {
-        let factor = i64::from(topic.replication_factor);
-        return Err(contradiction("replication factor", factor));
+        return Err(contradiction("replication factor"));
     }
     if topic.num_partitions != -1 {
-        return Err(contradiction(
-            "numPartitions",
-            i64::from(topic.num_partitions),
-        ));
+        return Err(contradiction("numPartitions"));
     }
     let mut seen = BTreeSet::new();
     for assignment in &topic.assignments {
@@ -344,6 +337,7 @@ fn accepted(
         num_partitions: spec.partition_count,
         replication_factor: spec.replication_factor,
         configs: Some(configs.collect()),
+        error_message: None,
         ..CreatableTopicResult::default()
     }
 }
@@ -353,7 +347,9 @@ fn refused(topic: &CreatableTopic, failure: Failure) -> CreatableTopicResult {
         name: topic.name.clone(),
         error_code: failure.code.code(),
         error_message: Some(Str::from(failure.message)),
-        configs: None,
+        num_partitions: -1,
+        replication_factor: -1,
+        configs: Some(Vec::new()),
         ..CreatableTopicResult::default()
     }
 }

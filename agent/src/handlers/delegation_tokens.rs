@@ -19,6 +19,9 @@ use super::{Context, Handler, Refuse};
 /// Of a connection without authentication, and there are no others.
 const NOT_ALLOWED: ErrorCode = ErrorCode::DelegationTokenRequestNotAllowed;
 
+/// Who asks over such a connection: type and name.
+const PRINCIPAL: (&str, &str) = ("User", "ANONYMOUS");
+
 impl Handler for CreateDelegationTokenRequest {
     async fn handle(self, context: &Context) -> CreateDelegationTokenResponse {
         self.refuse(context.version, NOT_ALLOWED)
@@ -33,6 +36,10 @@ impl Refuse for CreateDelegationTokenRequest {
             issue_timestamp_ms: -1,
             expiry_timestamp_ms: -1,
             max_timestamp_ms: -1,
+            principal_type: PRINCIPAL.0.into(),
+            principal_name: PRINCIPAL.1.into(),
+            token_requester_principal_type: PRINCIPAL.0.into(),
+            token_requester_principal_name: PRINCIPAL.1.into(),
             ..CreateDelegationTokenResponse::default()
         })
     }

@@ -149,7 +149,9 @@ fn synonyms<'a>(
             .filter_map(|name| Some((name, set.get(name)?)));
         found.extend(set.map(|(name, value)| synonym(name, value, source)));
     }
-    let defaults = names.filter_map(|name| Some((name, broker_config(name)?.default?)));
+    // Of names in other units only what is set is told, as Kafka does.
+    let defaults = names.take(1);
+    let defaults = defaults.filter_map(|name| Some((name, broker_config(name)?.default?)));
     found.extend(defaults.map(|(name, value)| synonym(name, value, Source::Default)));
     found
 }
@@ -245,14 +247,18 @@ fn of_name(
         .filter(|definition| is_wanted(resource, definition.name));
     let entries = wanted.map(|definition| {
         let value = set.get(definition.name);
-        let synonyms = value.map(|value| synonym(definition.name, value, own));
+        let default = definition.default;
+        let default = default.map(|value| synonym(definition.name, value, Source::Default));
+        // One of them, as Kafka does, which has no layers here.
+        let set_here = value.map(|value| synonym(definition.name, value, own));
+        let synonyms = set_here.or(default).into_iter();
         let source = if value.is_some() {
             own
         } else {
             Source::Default
         };
         let (value, _) = settings.topic_value(definition, &set);
-        entry(definition, Some(value), source, synonyms.into_iter(), asked)
+        entry(definition, Some(value), source, synonyms, asked)
     });
     entries.collect()
 }
@@ -295,7 +301,7 @@ fn result(
             .as_ref()
             .map_or(ErrorCode::None, |failure| failure.code)
             .code(),
-        error_message: failure.map(|failure| Str::from(failure.message)),
+        error_message: Some(failure.map_or_else(Str::new, |it| Str::from(it.message))),
         resource_type: resource.resource_type,
         resource_name: resource.resource_name.clone(),
         configs,

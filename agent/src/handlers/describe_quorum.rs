@@ -48,9 +48,17 @@ impl Handler for DescribeQuorumRequest {
                 partitions: partitions.collect(),
             }
         });
+        let topics: Vec<_> = topics.collect();
+        let is_known = |partition: &ResponsePartitionData| partition.error_code == 0;
+        let has_voters = topics
+            .iter()
+            .any(|topic| topic.partitions.iter().any(is_known));
         DescribeQuorumResponse {
-            topics: topics.collect(),
-            nodes: nodes(leader_id, &told, context),
+            topics,
+            nodes: match has_voters {
+                true => nodes(leader_id, &told, context),
+                false => Vec::new(),
+            },
             ..DescribeQuorumResponse::default()
         }
     }

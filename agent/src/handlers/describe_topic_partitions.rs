@@ -148,6 +148,7 @@ fn missing(name: &str, code: ErrorCode) -> DescribeTopicPartitionsResponseTopic 
         error_code: code.code(),
         name: Some(Str::from(name.to_owned())),
         is_internal: topic_name::is_internal(name),
+        topic_authorized_operations: TOPIC_OPERATIONS,
         ..DescribeTopicPartitionsResponseTopic::default()
     }
 }

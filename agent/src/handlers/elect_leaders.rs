@@ -13,9 +13,7 @@ const ELECTION_TYPES: std::ops::RangeInclusive<i8> = 0..=1;
 
 impl Handler for ElectLeadersRequest {
     async fn handle(self, context: &Context) -> ElectLeadersResponse {
-        if !ELECTION_TYPES.contains(&self.election_type) {
-            return failed(ErrorCode::InvalidRequest);
-        }
+        let is_known = ELECTION_TYPES.contains(&self.election_type);
         let view = &context.broker.view;
         let results = match &self.topic_partitions {
             // Only partitions whose leader changed would be told of.
@@ -35,14 +33,22 @@ impl Handler for ElectLeadersRequest {
                     ReplicaElectionResult {
                         topic: wanted.topic.clone(),
                         partition_result: partitions
-                            .map(|index| partition(&wanted.topic, *index, count))
+                            .map(|index| match is_known {
+                                true => partition(&wanted.topic, *index, count),
+                                false => of_no_type(*index, self.election_type),
+                            })
                             .collect(),
                     }
                 });
                 results.collect()
             }
         };
+        let code = match is_known {
+            true => ErrorCode::None,
+            false => ErrorCode::InvalidRequest,
+        };
         ElectLeadersResponse {
+            error_code: code.code(),
             replica_election_results: results,
             ..ElectLeadersResponse::default()
         }
@@ -62,6 +68,14 @@ fn failed(code: ErrorCode) -> ElectLeadersResponse {
     }
 }
 
+fn of_no_type(partition_id: i32, election_type: i8) -> PartitionResult {
+    PartitionResult {
+        partition_id,
+        error_code: ErrorCode::InvalidRequest.code(),
+        error_message: Some(Str::from(format!("Unknown election type {election_type}"))),
+    }
+}
+
 fn partition(topic: &str, partition_id: i32, count: Option<i32>) -> PartitionResult {
     let unknown = ErrorCode::UnknownTopicOrPartition;
     let (code, message) = match count {
@@ -71,8 +85,8 @@ fn partition(topic: &str, partition_id: i32, count: Option<i32>) -> PartitionRes
             format!("No such partition as {topic}-{partition_id}"),
         ),
         Some(_) => {
-            let code = ErrorCode::ElectionNotNeeded;
-            (code, code.message().to_owned())
+            let message = "Leader election not needed for topic partition.";
+            (ErrorCode::ElectionNotNeeded, message.to_owned())
         }
     };
     PartitionResult {

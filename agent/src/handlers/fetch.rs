@@ -277,13 +277,18 @@ fn partition_data(partition_index: i32, answer: Answered, isolation: Isolation) 
         records,
         ..
     } = answer;
+    // Null says that aborted records were not left out because nobody asked for that.
+    let aborted_transactions = match isolation {
+        Isolation::ReadCommitted => Some(Vec::new()),
+        Isolation::ReadUncommitted => None,
+    };
     let data = PartitionData {
         partition_index,
         error_code: error.code(),
         high_watermark: -1,
         last_stable_offset: -1,
         log_start_offset: -1,
-        aborted_transactions: Some(Vec::new()),
+        aborted_transactions,
         // Never null: old clients take that for a broken answer.
         records: Some(Records::new()),
         ..PartitionData::default()
@@ -293,11 +298,6 @@ fn partition_data(partition_index: i32, answer: Answered, isolation: Isolation) 
         high_watermark: bounds.high_watermark,
         last_stable_offset: bounds.last_stable,
         log_start_offset: bounds.log_start,
-        // Null says that aborted records were not left out because nobody asked for that.
-        aborted_transactions: match isolation {
-            Isolation::ReadCommitted => Some(Vec::new()),
-            Isolation::ReadUncommitted => None,
-        },
         records: Some(records),
         ..data
     }

@@ -21,18 +21,22 @@ impl Handler for AlterPartitionReassignmentsRequest {
         let told = context.brokers();
         let responses = self.topics.iter().map(|wanted| {
             let topic = context.broker.view.topic_by_name(&wanted.name);
-            let count = topic.map_or(0, |topic| topic.partition_count);
+            let check = |partition| match &topic {
+                Some(topic) => check(partition, topic.partition_count, &told),
+                None => Err(no_topic(&wanted.name)),
+            };
             let partitions = wanted.partitions.iter();
             ReassignableTopicResponse {
                 name: wanted.name.clone(),
                 partitions: partitions
-                    .map(|partition| response(partition, check(partition, count, &told)))
+                    .map(|partition| response(partition, check(partition)))
                     .collect(),
             }
         });
         AlterPartitionReassignmentsResponse {
             allow_replication_factor_change: self.allow_replication_factor_change,
             responses: responses.collect(),
+            error_message: None,
             ..AlterPartitionReassignmentsResponse::default()
         }
     }
@@ -52,6 +56,11 @@ impl Refuse for AlterPartitionReassignmentsRequest {
     }
 }
 
+fn no_topic(name: &str) -> Failure {
+    let message = format!("Unable to find a topic named {name}.");
+    Failure::new(ErrorCode::UnknownTopicOrPartition, message)
+}
+
 fn check(wanted: &ReassignablePartition, count: i32, told: &Told) -> Result<(), Failure> {
     if !(0..count).contains(&wanted.partition_index) {
         let code = ErrorCode::UnknownTopicOrPartition;
@@ -60,7 +69,10 @@ fn check(wanted: &ReassignablePartition, count: i32, told: &Told) -> Result<(), 
     match &wanted.replicas {
         None => {
             let code = ErrorCode::NoReassignmentInProgress;
-            Err(Failure::new(code, code.message()))
+            Err(Failure::new(
+                code,
+                "No partition reassignment is in progress.",
+            ))
         }
         Some(replicas) => check_assigned(replicas, told),
     }
@@ -81,7 +93,10 @@ fn response(
 
 impl Handler for ListPartitionReassignmentsRequest {
     async fn handle(self, _context: &Context) -> ListPartitionReassignmentsResponse {
-        ListPartitionReassignmentsResponse::default()
+        ListPartitionReassignmentsResponse {
+            error_message: None,
+            ..ListPartitionReassignmentsResponse::default()
+        }
     }
 }
 

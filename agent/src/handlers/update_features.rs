@@ -83,7 +83,7 @@ async fn raise(
     .await
 }
 
-/// Up to version 1 each feature has its own result, beside one for the whole.
+/// Up to version 1 each feature has its own result, once the whole has succeeded.
 fn response(
     request: &UpdateFeaturesRequest,
     version: i16,
@@ -95,23 +95,17 @@ fn response(
     };
     let result = |update: &FeatureUpdateKey| UpdatableFeatureResult {
         feature: update.feature.clone(),
-        error_code: code.code(),
-        error_message: message.clone(),
+        error_code: ErrorCode::None.code(),
+        error_message: None,
     };
     let results = match version {
-        0 | 1 => request.feature_updates.iter().map(result).collect(),
+        0 | 1 if code == ErrorCode::None => request.feature_updates.iter().map(result).collect(),
         _ => Vec::new(),
     };
     UpdateFeaturesResponse {
         throttle_time_ms: 0,
-        // Clients look at a feature's own result only when the whole has succeeded.
-        error_code: if results.is_empty() {
-            code
-        } else {
-            ErrorCode::None
-        }
-        .code(),
-        error_message: message.filter(|_| results.is_empty()),
+        error_code: code.code(),
+        error_message: message,
         results,
     }
 }
