@@ -15,6 +15,11 @@ fn kafka_python() {
 }
 
 #[test]
+fn aiokafka() {
+    round_trip("python/aiokafka_groups.py");
+}
+
+#[test]
 fn franz_go() {
     crate::go::check("go-groups", "./groups");
 }

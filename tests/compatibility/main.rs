@@ -14,6 +14,8 @@ mod java_admin;
 mod kcat;
 mod node;
 mod python;
+mod suites;
+mod verifiable;
 
 use std::path::{Path, PathBuf};
 

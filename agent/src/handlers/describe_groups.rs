@@ -28,10 +28,11 @@ impl Handler for DescribeGroupsRequest {
             NO_OPERATIONS
         };
         let groups = self.groups.into_iter().map(|name| async move {
-            DescribedGroup {
-                authorized_operations: operations,
-                ..describe(context, &name).await
+            let mut group = describe(context, &name).await;
+            if group.error_code == ErrorCode::None.code() {
+                group.authorized_operations = operations;
             }
+            group
         });
         DescribeGroupsResponse {
             groups: stream::iter(groups)
