@@ -15,3 +15,4 @@ pub mod sample;
 pub mod servers;
 pub mod speed_of_light;
 pub mod time;
+pub mod wire;
