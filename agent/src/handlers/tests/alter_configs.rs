@@ -298,7 +298,10 @@ async fn what_cannot_be_altered_gets_kafkas_code_and_words() {
     ];
     // No longer value can be sent, nor told, but a list could grow beyond.
     let long = "x".repeat(32_767);
-    assert_eq!(alter(&mut client, 16, "s", &[set("metrics", &long)]).await, ok());
+    assert_eq!(
+        alter(&mut client, 16, "s", &[set("metrics", &long)]).await,
+        ok()
+    );
     let append = [(2, "metrics", Some("y"))];
     let (code, words) = alter(&mut client, 16, "s", &append).await;
     assert!(code == 40 && words.contains("exceeds the maximum value size of 32767 bytes"));
