@@ -310,6 +310,6 @@ fn elections_reassignments_and_the_quorum() {
         .run()
         .output;
     assert!(cluster.starts_with("Cluster ID: "), "{cluster}");
-    let acls = admin.refused("kafka.admin.AclCommand", &["--list"]);
+    let acls = admin.refused("org.apache.kafka.tools.AclCommand", &["--list"]);
     assert!(acls.contains("No Authorizer is configured"), "{acls}");
 }

@@ -12,6 +12,7 @@ use floe_protocol::str::Str;
 
 use super::configs::{BROKER, BROKER_LOGGER, CLIENT_METRICS, GROUP, TOPIC, told_node};
 use super::{Context, Handler, Refuse};
+use crate::brokers::ToldBroker;
 use crate::error::Failure;
 use crate::topic_config::{
     BROKER_CONFIGS, BrokerSettings, CLIENT_METRICS_CONFIGS, Definition, GROUP_CONFIGS, Source,
@@ -78,7 +79,7 @@ fn describe(
         // There are no loggers here that have levels of their own.
         BROKER_LOGGER => {
             named("Broker id")?;
-            told_node(&resource.resource_name, context).map(|_| Vec::new())
+            node(resource, "", context).map(|_| Vec::new())
         }
         CLIENT_METRICS => {
             named("Client metrics subscription name")?;
@@ -101,6 +102,24 @@ fn describe(
             Err(Failure::new(ErrorCode::InvalidRequest, message))
         }
     }
+}
+
+/// The broker that a resource names; in the words that this API has for brokers it does not know.
+fn node(
+    resource: &DescribeConfigsResource,
+    or_else: &str,
+    context: &Context,
+) -> Result<ToldBroker, Failure> {
+    let name = resource.resource_name.as_str();
+    told_node(name, context).map_err(|failure| {
+        let message = if name.parse::<i32>().is_err() {
+            format!("Broker id must be an integer, but it is: {name}")
+        } else {
+            let own = context.broker.node_id;
+            format!("Unexpected broker id, expected {own}{or_else} but received {name}")
+        };
+        Failure::new(failure.code, message)
+    })
 }
 
 /// Whether a config is among those asked for: no list, or an empty one, asks for all.
@@ -185,7 +204,7 @@ fn broker(
     asked: Asked,
     context: &Context,
 ) -> Result<Configs, Failure> {
-    let node = told_node(&resource.resource_name, context)?;
+    let node = node(resource, " or empty string,", context)?;
     let broker = &context.broker;
     let (settings, derived) = if node.node_id == broker.node_id {
         (broker.settings_now(), broker.derived.clone())

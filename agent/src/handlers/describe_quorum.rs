@@ -140,7 +140,8 @@ fn nodes(leader_id: NodeId, told: &Told, context: &Context) -> Vec<Node> {
         .map(|broker| Node {
             node_id: broker.node_id,
             listeners: vec![Listener {
-                name: Str::from(listener.to_string()),
+                // Java takes no other case.
+                name: Str::from(listener.to_ascii_uppercase()),
                 host: Str::from(broker.endpoint.host.clone()),
                 port: broker.endpoint.port,
             }],

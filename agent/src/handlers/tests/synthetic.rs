@@ -172,7 +172,8 @@ async fn the_owner_of_metadata_is_the_quorum() {
         if version == 2 {
             let port = agent.addresses()[0].local.port();
             assert_eq!(answer.nodes[0].node_id, node);
-            assert_eq!(answer.nodes[0].listeners[0].port, port);
+            let listener = &answer.nodes[0].listeners[0];
+            assert_eq!((listener.name.as_str(), listener.port), ("DEFAULT", port));
         }
     }
     for (topic, partition) in [("__cluster_metadata", 1), ("t0", 0)] {
