@@ -1,5 +1,7 @@
 //! Consumer groups of stock clients in other languages, with every assignor they have.
 
+use std::time::Duration;
+
 use crate::java::Tools;
 use crate::python::round_trip;
 use crate::{Broker, topic};
@@ -7,6 +9,79 @@ use crate::{Broker, topic};
 #[test]
 fn confluent_kafka() {
     round_trip("python/confluent_groups.py");
+}
+
+#[test]
+fn confluent_kafka_new_protocol() {
+    round_trip("python/confluent_new_groups.py");
+}
+
+/// Java's consumers of the new protocol, and what the admin client is told of them.
+#[test]
+fn java_new_protocol() {
+    let Some(kafka) = Tools::or_skip("4.2") else {
+        return;
+    };
+    let broker = Broker::on_folder();
+    let finished = kafka
+        .class(&crate::source("java/NewGroups.java").display().to_string())
+        .args([&broker.bootstrap, &topic("java")])
+        .limit(Duration::from_secs(600))
+        .run();
+    assert_eq!(finished.output.trim(), "OK", "{}", finished.errors);
+}
+
+/// The console consumer with the new protocol, and what the tools say of its group.
+#[test]
+fn console_new_protocol() {
+    let Some(kafka) = Tools::or_skip("4.2") else {
+        return;
+    };
+    let broker = Broker::on_folder();
+    let bootstrap = ["--bootstrap-server", &broker.bootstrap];
+    let (name, group) = (topic("console-new"), topic("group"));
+    let lines: Vec<String> = (0..100).map(|n| format!("line {n}")).collect();
+    for half in lines.chunks(50) {
+        kafka
+            .class(kafka.console_producer)
+            .args(bootstrap)
+            .args(["--topic", &name])
+            .input(half.join("\n") + "\n")
+            .run();
+        let read = kafka
+            .class("org.apache.kafka.tools.consumer.ConsoleConsumer")
+            .args(bootstrap)
+            .args(["--topic", &name, "--group", &group, "--from-beginning"])
+            .args(["--command-property", "group.protocol=consumer"])
+            .args(["--max-messages", "50", "--timeout-ms", "60000"])
+            .run();
+        let read: Vec<&str> = read.output.lines().collect();
+        assert_eq!(read, half, "it goes on where it was");
+    }
+    let tool = |class: &str, args: &[&str]| {
+        let finished = kafka.class(class).args(bootstrap).args(args).run();
+        finished.output
+    };
+    let groups = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand";
+    let state = tool(groups, &["--describe", "--state", "--group", &group]);
+    assert!(
+        state.contains("Empty") && state.contains("uniform"),
+        "{state}"
+    );
+    let listed = tool("org.apache.kafka.tools.GroupsCommand", &["--list"]);
+    let row = listed.lines().find(|line| line.contains(&group));
+    let row: Vec<&str> = row.unwrap_or_default().split_whitespace().collect();
+    assert_eq!(row, [&group, "Consumer", "consumer"], "{listed}");
+    let described = tool(groups, &["--describe", "--group", &group]);
+    let row = described.lines().find(|line| line.contains(&name));
+    let row: Vec<&str> = row.unwrap_or_default().split_whitespace().collect();
+    assert_eq!(
+        row.get(2..6),
+        Some(&["0", "100", "100", "0"][..]),
+        "{described}"
+    );
+    let deleted = tool(groups, &["--delete", "--group", &group]);
+    assert!(deleted.contains("successful"), "{deleted}");
 }
 
 #[test]

@@ -22,6 +22,8 @@ use crate::target::{BINARY, Target};
 const LIMIT: Duration = Duration::from_secs(60);
 const PARTITIONS: i32 = 6;
 const MEMBERS: usize = 3;
+const CLASSIC: &str = "classic";
+const CONSUMER: &str = "consumer";
 
 on_each_store!(
     a_group_shares_the_partitions,
@@ -43,8 +45,14 @@ impl ConsumerContext for Seen {
 }
 
 fn member(bootstrap: &str, group: &str, seen: &Seen) -> BaseConsumer<Seen> {
+    member_of(bootstrap, group, seen, CLASSIC)
+}
+
+/// A member that speaks `classic` or `consumer` (KIP-848).
+fn member_of(bootstrap: &str, group: &str, seen: &Seen, protocol: &str) -> BaseConsumer<Seen> {
     let mut config = client::config(bootstrap);
     config
+        .set("group.protocol", protocol)
         .set("group.id", group)
         .set("enable.auto.commit", "false")
         .set("auto.offset.reset", "earliest");
@@ -141,21 +149,29 @@ fn a_group_of_one_goes_on_where_it_was(target: &Target) {
 
 #[test]
 fn a_group_goes_on_after_a_kill_on_a_folder() {
-    goes_on_after_a_kill(Setup::on_folder(BINARY));
+    goes_on_after_a_kill(Setup::on_folder(BINARY), CLASSIC);
 }
 
 #[test]
 fn a_group_goes_on_after_a_kill_on_s3() {
-    goes_on_after_a_kill(Setup::on_bucket(BINARY, &S3::shared().create_bucket()));
+    goes_on_after_a_kill(
+        Setup::on_bucket(BINARY, &S3::shared().create_bucket()),
+        CLASSIC,
+    );
+}
+
+#[test]
+fn a_group_of_the_new_protocol_goes_on_after_a_kill() {
+    goes_on_after_a_kill(Setup::on_folder(BINARY), CONSUMER);
 }
 
 /// The only broker is killed under a member, which keeps its generation and its partitions.
-fn goes_on_after_a_kill(setup: Setup) {
+fn goes_on_after_a_kill(setup: Setup, protocol: &str) {
     let mut broker = setup.start();
     let bootstrap = broker.bootstrap();
     client::create_topic(&bootstrap, "t", PARTITIONS);
     let seen = Seen::default();
-    let consumer = member(&bootstrap, "group", &seen);
+    let consumer = member_of(&bootstrap, "group", &seen, protocol);
     consumer.subscribe(&["t"]).unwrap();
     fill(&bootstrap, "t", 0..100);
     assert_eq!(take(&consumer, 100), (0..100).collect());
@@ -173,7 +189,7 @@ fn goes_on_after_a_kill(setup: Setup) {
     }
     assert_eq!(seen.rebalances.load(Ordering::SeqCst), rebalances);
     drop(consumer);
-    let late = member(&bootstrap, "group", &seen);
+    let late = member_of(&bootstrap, "group", &seen, protocol);
     late.subscribe(&["t"]).unwrap();
     fill(&bootstrap, "t", 400..401);
     assert_eq!(take(&late, 1), BTreeSet::from([400]));
@@ -181,6 +197,17 @@ fn goes_on_after_a_kill(setup: Setup) {
 
 #[test]
 fn a_group_hears_nothing_of_the_owners_death() {
+    hears_nothing_of_the_owners_death(CLASSIC);
+}
+
+#[test]
+fn a_group_of_the_new_protocol_hears_nothing_of_the_owners_death() {
+    hears_nothing_of_the_owners_death(CONSUMER);
+}
+
+/// Three members read and commit while the owner of the metadata is killed three times: nobody rebalances, and
+/// nothing is read twice.
+fn hears_nothing_of_the_owners_death(protocol: &str) {
     let mut fleet = Fleet::start(&crate::cluster::on_s3(), crate::cluster::AGENTS);
     let bootstrap = fleet.bootstrap();
     client::create_topic(&bootstrap, "t", PARTITIONS);
@@ -189,7 +216,7 @@ fn a_group_hears_nothing_of_the_owners_death() {
     std::thread::scope(|scope| {
         let producing = scope.spawn(|| produce(&bootstrap, &stop));
         let consuming: Vec<_> = (0..MEMBERS)
-            .map(|_| scope.spawn(|| consume(&bootstrap, &seen, &log, &stop)))
+            .map(|_| scope.spawn(|| consume(&bootstrap, protocol, &seen, &log, &stop)))
             .collect();
         let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             wait::until("a stable group that reads", LIMIT, || {
@@ -269,8 +296,8 @@ fn produce(bootstrap: &str, stop: &AtomicBool) {
     }
 }
 
-fn consume(bootstrap: &str, seen: &Seen, log: &Log, stop: &AtomicBool) {
-    let consumer = member(bootstrap, "group", seen);
+fn consume(bootstrap: &str, protocol: &str, seen: &Seen, log: &Log, stop: &AtomicBool) {
+    let consumer = member_of(bootstrap, "group", seen, protocol);
     consumer.subscribe(&["t"]).unwrap();
     let (mut unsaved, mut last) = (BTreeMap::new(), BTreeMap::new());
     let mut has_read = false;

@@ -13,8 +13,8 @@
 //! What is looked for: every acknowledged record is at its offset and stays there, nothing is doubled,
 //! reordered or made up, offsets are dense, the high watermark never falls and is never passed, ListOffsets
 //! is linearizable, an idempotent producer is never refused for what the cluster did, a record whose
-//! refusal was final is not in the log, no generation of a group has two leaders or falls, no committed offset
-//! is lost, and once faults stop everyone finishes.
+//! refusal was final is not in the log, no generation of a group has two leaders or falls, no partition has two
+//! readers in a group, no committed offset is lost, and once faults stop everyone finishes.
 
 #![allow(
     clippy::indexing_slicing,
@@ -28,6 +28,7 @@ pub mod member;
 pub mod observed;
 pub mod plan;
 pub mod producer;
+pub mod reader;
 pub mod run;
 pub mod topics;
 pub mod wire;

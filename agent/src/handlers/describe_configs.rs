@@ -265,18 +265,14 @@ fn of_name(
         .iter()
         .filter(|definition| is_wanted(resource, definition.name));
     let entries = wanted.map(|definition| {
-        let value = set.get(definition.name);
-        let default = definition.default;
-        let default = default.map(|value| synonym(definition.name, value, Source::Default));
-        // One of them, as Kafka does, which has no layers here.
-        let set_here = value.map(|value| synonym(definition.name, value, own));
-        let synonyms = set_here.or(default).into_iter();
-        let source = if value.is_some() {
+        let source = if set.contains_key(definition.name) {
             own
         } else {
             Source::Default
         };
         let (value, _) = settings.topic_value(definition, &set);
+        // The one that holds and no other, as Kafka does, which has no layers here.
+        let synonyms = [synonym(definition.name, &value, source)].into_iter();
         entry(definition, Some(value), source, synonyms, asked)
     });
     entries.collect()

@@ -131,7 +131,9 @@ async fn one(
     may_create: bool,
     context: &Context,
 ) -> MetadataResponseTopic {
-    let Some(name) = &wanted.name else {
+    // Java's consumer of a pattern sends an empty name with the id (KIP-848).
+    let is_by_id = !wanted.topic_id.is_nil();
+    let Some(name) = wanted.name.as_ref().filter(|_| !is_by_id) else {
         return by_id(wanted.topic_id, context);
     };
     if let Err(_illegal) = topic_name::check(name) {

@@ -22,6 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use floe_planted::Bug;
 use floe_protocol::error_code::ErrorCode;
 use floe_protocol::types::{PartitionIndex, TopicId};
 
@@ -128,6 +129,8 @@ struct Member {
     expires: Duration,
     /// By when it must have let go of what it was told to, or as a classic member have joined or synced.
     deadline: Option<Duration>,
+    /// What it has said that it reads, of what it was told to since it was told. The rest it may still take.
+    reported: Partitions,
 }
 
 /// One group.
@@ -175,7 +178,10 @@ impl Group {
     /// What is to be durable before any answer leaves that was made before this call; `None` if nothing
     /// changed since the last one.
     pub fn take_save(&mut self) -> Option<Saved> {
-        std::mem::take(&mut self.is_unsaved).then(|| self.saved())
+        let is_unsaved = std::mem::take(&mut self.is_unsaved);
+        // Of a group that is new something is always kept.
+        let is_lost = Bug::MembersNotSaved.is_planted() && self.epoch > 2;
+        (is_unsaved && !is_lost).then(|| self.saved())
     }
 
     /// Names of the topics that members read.
@@ -284,6 +290,7 @@ impl Group {
             kept,
             expires,
             deadline: None,
+            reported: Partitions::new(),
         };
         self.members.insert(member.kept.id.clone(), member);
     }

@@ -25,6 +25,7 @@ use crate::api::groups::{
     GroupReply, GroupRequest, HeartbeatRequest, Identity, OffsetCommit, OffsetsOf, PAGE_ITEMS,
 };
 use crate::client::Answer;
+use crate::groups::Saved;
 use crate::groups::coordinator::{Coordinator, Outcome};
 use crate::state::{self, Command, State};
 
@@ -288,12 +289,26 @@ impl Sequencer {
     fn group_outcomes(&mut self, outcomes: Vec<Outcome<Answer<GroupReply>>>) {
         for outcome in outcomes {
             match outcome {
-                Outcome::Save(group, saved) => {
-                    let saved = Arc::new(saved);
-                    self.push(Command::SaveGroup { group, saved }, Waiting::Nobody);
-                }
+                Outcome::Save(group, saved) => self.save_group(group, Arc::new(saved)),
                 Outcome::Answer(to, reply) => self.hold(to, reply),
             }
+        }
+    }
+
+    /// Has a group kept. Of several in a row the last says it all: when many join at once, few are written.
+    fn save_group(&mut self, group: Arc<str>, saved: Arc<Saved>) {
+        if let Some((
+            Command::SaveGroup {
+                group: last,
+                saved: kept,
+            },
+            _,
+        )) = self.backlog.back_mut()
+            && *last == group
+        {
+            *kept = saved;
+        } else {
+            self.push(Command::SaveGroup { group, saved }, Waiting::Nobody);
         }
     }
 

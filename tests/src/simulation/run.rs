@@ -21,12 +21,16 @@ use super::member::{Member, Told};
 use super::observed::Observed;
 use super::plan::{Life, Plan};
 use super::producer::Producer;
+use super::reader::{Owners, Reader};
 use super::topics::Topics;
 use super::wire::Link;
 use super::world::World;
 
 /// Members of the simulated group.
 const MEMBERS: u32 = 3;
+
+/// Members of the simulated group of the consumer protocol.
+const READERS: u32 = 3;
 
 /// In which virtual time producers must finish once nothing goes wrong any more.
 const RECOVERY: Duration = Duration::from_secs(600);
@@ -114,6 +118,16 @@ async fn simulate(seed: u64, change: impl FnOnce(Plan) -> Plan) -> Report {
         let (agents, until) = (Arc::clone(&world.agents), stop.clone());
         consumers.spawn(async move {
             until.run_until_cancelled(member.run(&agents)).await;
+        });
+    }
+
+    let owners = Arc::new(Mutex::new(Owners::default()));
+    for number in 0..READERS {
+        let (random, owners) = (world.fork(), Arc::clone(&owners));
+        let mut reader = Reader::new(number, random, Arc::clone(&observed), owners);
+        let (agents, until) = (Arc::clone(&world.agents), stop.clone());
+        consumers.spawn(async move {
+            until.run_until_cancelled(reader.run(&agents)).await;
         });
     }
 

@@ -105,7 +105,8 @@ impl Group {
             self.bump(catalog);
         }
         let owned = partitions(&subscription.owned, catalog);
-        self.reconcile(&member_id, Some(&owned));
+        let said = before.map_or(0, |it| it.epoch);
+        self.reconcile(&member_id, Some(&owned), said);
         let session = self
             .members
             .get(&member_id)
@@ -172,6 +173,7 @@ impl Group {
             kept,
             expires,
             deadline,
+            ..
         } = member.ok_or(ErrorCode::UnknownMemberId)?;
         let classic = kept.classic.as_ref().ok_or(ErrorCode::UnknownMemberId)?;
         let (protocol, metadata) = classic

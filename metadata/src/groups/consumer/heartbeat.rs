@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use floe_protocol::error_code::ErrorCode;
+use floe_protocol::types::TopicPartition;
 
 use super::subscribed::compile;
 use super::{
@@ -179,16 +180,19 @@ impl Group {
         }
         let member_id = member.id.clone();
         if is_changed {
-            let deadline = self.members.get(&member_id).and_then(|it| it.deadline);
+            let before = self.members.get(&member_id);
+            let before = before.map(|it| (it.deadline, it.reported.clone()));
             self.put(now, member);
             if let Some(member) = self.members.get_mut(&member_id) {
-                member.deadline = deadline;
+                (member.deadline, member.reported) = before.unwrap_or_default();
             }
         }
         if subscribes_anew || self.topics_have_changed(catalog) {
             self.bump(catalog);
         }
-        self.reconcile(&member_id, request.owned.as_ref());
+        let owned = self.surely_owned(&member_id, &request);
+        self.reconcile(&member_id, owned.as_ref(), request.epoch);
+        self.note_reported(&member_id, &request);
         self.set_timers(now, &member_id);
         let interval = self.config.heartbeat_interval;
         let member = self.members.get(&member_id).map(|it| &it.kept);
@@ -315,6 +319,38 @@ impl Group {
             member.assignor = Assignor::by_name(name);
         }
         Ok(member)
+    }
+
+    /// What a client reads, or may be about to: an assignment takes time to act on. What it was told to read and
+    /// has not reported yet counts as owned, unless the client surely knows by now that it is not to read it.
+    fn surely_owned(&self, member_id: &str, request: &HeartbeatRequest) -> Option<Partitions> {
+        let mut owned = request.owned.clone()?;
+        let Some(member) = self.members.get(member_id).filter(|_| request.epoch > 0) else {
+            return Some(owned);
+        };
+        let is_unreported = |it: &&TopicPartition| !member.reported.contains(it);
+        owned.extend(member.kept.assigned.iter().filter(is_unreported));
+        // Who says everything again has missed an answer, maybe the one that told it to let go.
+        if request.is_full() || request.is_repeat {
+            owned.extend(member.kept.revoking.iter().filter(is_unreported));
+        }
+        Some(owned)
+    }
+
+    fn note_reported(&mut self, member_id: &str, request: &HeartbeatRequest) {
+        let Some(member) = self.members.get_mut(member_id) else {
+            return;
+        };
+        if let Some(owned) = &request.owned {
+            if request.epoch == 0 {
+                member.reported.clear();
+            }
+            member.reported.extend(owned);
+        }
+        let kept = &member.kept;
+        member
+            .reported
+            .retain(|it| kept.assigned.contains(it) || kept.revoking.contains(it));
     }
 
     /// A member is heard: its session begins anew, and so does the time it has to let go of what it was told

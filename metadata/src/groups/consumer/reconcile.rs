@@ -1,5 +1,7 @@
 //! From what a member has to what it is to have, in steps that its client follows.
 
+use floe_planted::Bug;
+
 use super::{Group, Member, Partitions, SavedMember};
 
 /// How far a member has come.
@@ -28,20 +30,13 @@ impl SavedMember {
             Progress::Unreleased
         }
     }
-
-    /// Raises the epoch; the answer that says so may be lost.
-    const fn reach(&mut self, epoch: i32) {
-        if self.epoch != epoch {
-            self.previous_epoch = self.epoch;
-            self.epoch = epoch;
-        }
-    }
 }
 
 impl Group {
     /// Takes a member as far towards its target as its client and the others allow. `owned` is what its client says
-    /// that it reads; `None` if it did not say so this time.
-    pub(super) fn reconcile(&mut self, member_id: &str, owned: Option<&Partitions>) {
+    /// that it reads; `None` if it did not say so this time. `said` is the epoch it said, and may say again: the
+    /// answer may be lost.
+    pub(super) fn reconcile(&mut self, member_id: &str, owned: Option<&Partitions>, said: i32) {
         let (group_epoch, taken) = (self.epoch, &mut self.taken);
         let Some(Member {
             kept: member,
@@ -61,7 +56,8 @@ impl Group {
                     taken.remove(&partition);
                 }
                 *deadline = None;
-                member.reach((member.epoch + 1).min(group_epoch));
+                member.epoch = (member.epoch + 1).min(group_epoch);
+                member.previous_epoch = said;
                 self.is_unsaved = true;
             }
             Progress::Unreleased | Progress::Behind => {}
@@ -74,7 +70,7 @@ impl Group {
         if !surplus.is_empty() {
             self.is_unsaved = true;
             member.assigned.retain(|it| !surplus.contains(it));
-            if owns(&surplus) {
+            if owns(&surplus) && !Bug::PartitionGivenTwice.is_planted() {
                 member.revoking = surplus;
                 return;
             }
@@ -87,7 +83,10 @@ impl Group {
         self.is_unsaved |= !free.is_empty() || member.epoch != group_epoch;
         taken.extend(&free);
         member.assigned.extend(free);
-        member.reach(group_epoch);
+        if member.epoch != group_epoch {
+            member.epoch = group_epoch;
+            member.previous_epoch = said;
+        }
     }
 
     /// Whether something that a member waits for was let go of.

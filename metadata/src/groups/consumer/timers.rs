@@ -38,6 +38,7 @@ impl Group {
             kept,
             expires,
             deadline,
+            ..
         } in self.members.values_mut()
         {
             *expires = (*expires).max(now + session(default, kept));

@@ -58,7 +58,11 @@ fn row() -> GroupRow {
 #[test]
 fn rows_of_consumer_groups_are_these_bytes() {
     let hex = |bytes: &[u8]| -> String { bytes.iter().map(|byte| format!("{byte:02x}")).collect() };
-    let expected = concat!("GOLDEN");
+    let expected = concat!(
+        "0201670180c0e285e3680e02016d0105666978656401017206636c69656e74092f31302e302e302e31e0a7120101610103622e2a",
+        "020c0a0101010101010101010101010101010101020002010202020202020202020202020202020201d804010101010101010101",
+        "010101010101010101010200016e000000000000000003030102020202020202020202020202020202010e000001c8df02010572616e6765036f776e"
+    );
     assert_eq!(hex(&row().encode()), expected);
     assert_eq!(GroupRow::decode(&row().encode()), Ok(row()));
 }

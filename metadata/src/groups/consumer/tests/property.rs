@@ -127,6 +127,8 @@ impl World {
                 client.says_all = false;
                 client.said = request.owned.or(client.said.take());
                 if let Some(told) = answer.assignment {
+                    // What it makes of that is said in any case.
+                    client.said = None;
                     client.told = told;
                 }
             }
