@@ -2,10 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use floe_tests::client;
 use floe_tests::components::java::Kafka;
+use floe_tests::fleet::Fleet;
+use floe_tests::sandbox::Setup;
 use serde_json::Value;
 
-use crate::{Broker, topic};
+use crate::{BINARY, Broker, topic};
 
 const RECORDS: i64 = 5_000;
 
@@ -98,6 +101,105 @@ fn consumer_group_with_range() {
 #[test]
 fn classic_group_3_9() {
     round_trip("3.9", &[]);
+}
+
+/// A Java application and its group while every one of three agents is stopped and started again, twice: the group
+/// is not disturbed, and each record is read once.
+fn rolled(protocol: &str) {
+    const RECORDS: usize = 12_000;
+    const PARTITIONS: i32 = 6;
+    let Some(kafka) = Kafka::or_skip("4.2") else {
+        return;
+    };
+    let mut fleet = Fleet::start(&Setup::on_folder(BINARY), 3);
+    let (bootstrap, topic, count) = (fleet.bootstrap(), topic("rolled"), RECORDS.to_string());
+    client::create_topic(&bootstrap, &topic, PARTITIONS);
+    let common = [
+        "--bootstrap-server",
+        &bootstrap,
+        "--topic",
+        &topic,
+        "--max-messages",
+        &count,
+    ];
+    let (written, read) = std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            let producer = kafka.class("org.apache.kafka.tools.VerifiableProducer");
+            producer
+                .args(common)
+                .args(["--acks", "-1", "--throughput", "500"])
+                .run()
+        });
+        let reader = scope.spawn(|| {
+            let consumer = kafka.class("org.apache.kafka.tools.VerifiableConsumer");
+            let group = [
+                "--group-id",
+                &topic,
+                "--reset-policy",
+                "earliest",
+                "--verbose",
+            ];
+            consumer
+                .args(common)
+                .args(group)
+                .args(["--group-protocol", protocol])
+                .run()
+        });
+        for _ in 0..2 {
+            for broker in fleet.brokers() {
+                let status = broker.terminate();
+                assert_eq!(status.code(), Some(0), "{}", broker.process().text());
+                broker.restart();
+            }
+            fleet.wait_for(3);
+        }
+        assert!(
+            !writer.is_finished(),
+            "the agents were stopped while records were written"
+        );
+        (writer.join().unwrap(), reader.join().unwrap())
+    });
+    let failed = events(&written.output, "producer_send_error");
+    assert!(failed.is_empty(), "{failed:?}");
+    let records = events(&read.output, "record_data");
+    let values = records
+        .iter()
+        .filter_map(|it| it["value"].as_str()?.parse::<usize>().ok());
+    let values: Vec<_> = values.collect();
+    assert_eq!(values.len(), RECORDS);
+    assert_eq!(
+        values.iter().collect::<BTreeSet<_>>().len(),
+        RECORDS,
+        "no record came twice"
+    );
+    let commits = events(&read.output, "offsets_committed");
+    assert!(
+        commits.iter().all(|commit| commit["success"] == true),
+        "{commits:?}"
+    );
+    let assigned = events(&read.output, "partitions_assigned");
+    let assigned = assigned
+        .iter()
+        .filter(|it| it["partitions"] != Value::Array(Vec::new()));
+    assert_eq!(
+        assigned.count(),
+        1,
+        "no rebalance: {}",
+        read.output
+            .lines()
+            .filter(|it| it.contains("partitions_"))
+            .collect::<String>()
+    );
+}
+
+#[test]
+fn a_classic_group_does_not_notice_a_rolling_restart() {
+    rolled("classic");
+}
+
+#[test]
+fn a_consumer_group_does_not_notice_a_rolling_restart() {
+    rolled("consumer");
 }
 
 /// What a client of 4.2 may expect of a broker of 4.2, checked by Kafka's own program.

@@ -62,7 +62,7 @@ async fn describe(context: &Context, name: &Str) -> DescribedGroup {
     match ask(context, request, PATIENCE).await {
         Ok(GroupReply::DescribedConsumers(Some(group))) => described(name, group),
         Ok(GroupReply::DescribedConsumers(None)) => {
-            let message = format!("Group {} is not a consumer group.", name.as_str());
+            let message = format!("Group {} not found.", name.as_str());
             DescribedGroup {
                 error_message: Some(Str::from(message)),
                 ..failed(name, ErrorCode::GroupIdNotFound)
@@ -103,7 +103,8 @@ fn member(member: DescribedConsumer) -> Member {
         client_id: Str::from(member.client_id),
         client_host: Str::from(member.client_host),
         subscribed_topic_names: member.names.into_iter().map(Str::from).collect(),
-        subscribed_topic_regex: member.regex.map(Str::from),
+        // Empty and not null where there is none, as Kafka has it.
+        subscribed_topic_regex: Some(member.regex.map(Str::from).unwrap_or_default()),
         assignment: assignment(member.assigned),
         target_assignment: assignment(member.target),
         member_type: if member.is_classic {

@@ -221,7 +221,7 @@ impl Group {
             Some(holder) if holder.id != request.member_id && holder.epoch != PAUSING => {
                 let message = format!(
                     "Static member {} with instance id {} cannot join the group because the instance id is \
-                     owned by another member, {}.",
+                     owned by {} member.",
                     request.member_id,
                     instance.map_or("", String::as_str),
                     holder.id
@@ -247,7 +247,7 @@ impl Group {
             return Ok(member);
         }
         let side = if received > member.epoch {
-            "larger"
+            "greater"
         } else {
             "smaller"
         };
@@ -268,7 +268,10 @@ impl Group {
                 Refusal::new(ErrorCode::UnknownMemberId, message)
             })?;
             if *holder != request.member_id {
-                let message = format!("Instance id {instance} is owned by another member.");
+                let message = format!(
+                    "Static member {} with instance id {instance} was fenced by member {holder}.",
+                    request.member_id
+                );
                 return Err(Refusal::new(ErrorCode::FencedInstanceId, message));
             }
         }

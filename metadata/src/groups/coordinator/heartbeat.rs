@@ -82,6 +82,6 @@ impl<W> Coordinator<W> {
 }
 
 fn unknown(name: &str) -> Refusal {
-    let message = format!("Group {name} is not a consumer group.");
+    let message = format!("Consumer group {name} not found.");
     Refusal(ErrorCode::GroupIdNotFound, message)
 }
