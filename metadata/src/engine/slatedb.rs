@@ -40,12 +40,12 @@ use slatedb::{CloseReason, Db, DbIterator, ErrorKind};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use self::clock::SessionClock;
-use self::folder::FolderStore;
+use self::creates::Creates;
 use self::queue::Queue;
 use super::{Durable, Engine, EngineError, Row, RowChange, Session};
 
 mod clock;
-mod folder;
+mod creates;
 mod look;
 mod queue;
 mod upkeep;
@@ -129,11 +129,7 @@ impl SlateEngine {
         clock: Clock,
         tasks: Tasks,
     ) -> Self {
-        let store = if options.is_folder {
-            Arc::new(FolderStore::new(store))
-        } else {
-            store
-        };
+        let store = Arc::new(Creates::new(store, options.is_folder));
         Self {
             store,
             root,

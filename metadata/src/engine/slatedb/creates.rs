@@ -1,12 +1,19 @@
-//! Local folders as SlateDB needs them. Files cannot carry the attribute by which SlateDB recognises a
-//! create of its own whose reply was lost, so it would take itself for fenced when a disk stalls for
-//! longer than an attempt may take. Here the bytes of a WAL tell instead: they carry the time, the
-//! counters and the rows of their writer. Empty files, which are fences, and manifests, which rivals
-//! write alike, are never taken for our own.
+//! Refused creates as SlateDB needs them.
+//!
+//! It takes every refusal for a rival's file, and looks for the next free name. A store may refuse a create although
+//! nothing is there: S3 answers 409 to two creates that meet, where neither may have landed. A fence that moved on from
+//! such a name would leave a hole in the log, over which no process could ever start again. So it is asked what is there,
+//! and where nothing is, the create is made again.
+//!
+//! On local folders files cannot carry the attribute by which SlateDB recognises a create of its own whose reply was
+//! lost, so it would take itself for fenced when a disk stalls for longer than an attempt may take. There the bytes of a
+//! WAL tell instead: they carry the time, the counters and the rows of their writer. Empty files, which are fences, and
+//! manifests, which rivals write alike, are never taken for our own.
 
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -17,22 +24,44 @@ use object_store::{
     ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult,
     RenameOptions, Result,
 };
+use tokio::time::sleep;
 
-/// The layer that settles creates by their bytes.
+/// How often a create is made again that was refused where nothing is.
+const AGAIN_MAX: u32 = 8;
+/// Before the first repeat; each further one waits twice as long.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// The layer that settles refused creates.
 #[derive(Debug)]
-pub(super) struct FolderStore {
+pub(super) struct Creates {
     inner: Arc<dyn ObjectStore>,
+    is_folder: bool,
 }
 
-impl FolderStore {
-    pub(super) fn new(inner: Arc<dyn ObjectStore>) -> Self {
-        Self { inner }
+impl Creates {
+    /// Settles the creates of `inner`, by the bytes of what is there if it is a folder.
+    pub(super) fn new(inner: Arc<dyn ObjectStore>, is_folder: bool) -> Self {
+        Self { inner, is_folder }
     }
 
-    /// The WAL at `location`, if it holds exactly `ours`.
+    /// Whether surely nothing is at `location`.
+    async fn is_free(&self, location: &Path) -> bool {
+        matches!(self.inner.head(location).await, Err(Error::NotFound { .. }))
+    }
+
+    /// What can be kept with an object: nothing with a file.
+    fn attributes(&self, asked: Attributes) -> Attributes {
+        if self.is_folder {
+            Attributes::new()
+        } else {
+            asked
+        }
+    }
+
+    /// The WAL at `location`, if it is a file that holds exactly `ours`.
     async fn ours(&self, location: &Path, ours: &PutPayload) -> Option<PutResult> {
         let is_wal = location.parts().any(|part| part.as_ref() == "wal");
-        if !is_wal || ours.content_length() == 0 {
+        if !self.is_folder || !is_wal || ours.content_length() == 0 {
             return None;
         }
         let found = self.inner.get(location).await.ok()?;
@@ -47,15 +76,15 @@ impl FolderStore {
     }
 }
 
-impl fmt::Display for FolderStore {
+impl fmt::Display for Creates {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "FolderStore({})", self.inner)
+        write!(f, "Creates({})", self.inner)
     }
 }
 
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
-impl ObjectStore for FolderStore {
+impl ObjectStore for Creates {
     async fn put_opts(
         &self,
         location: &Path,
@@ -64,15 +93,28 @@ impl ObjectStore for FolderStore {
     ) -> Result<PutResult> {
         let is_create = opts.mode == PutMode::Create;
         let opts = PutOptions {
-            attributes: Attributes::new(),
+            attributes: self.attributes(opts.attributes),
             ..opts
         };
-        match self.inner.put_opts(location, payload.clone(), opts).await {
-            Err(error @ Error::AlreadyExists { .. }) if is_create => {
-                self.ours(location, &payload).await.ok_or(error)
+        let mut pause = PAUSE;
+        for _ in 0..AGAIN_MAX {
+            let outcome = self.inner.put_opts(location, payload.clone(), opts.clone());
+            match outcome.await {
+                Err(error @ Error::AlreadyExists { .. }) if is_create => {
+                    if !self.is_free(location).await {
+                        return self.ours(location, &payload).await.ok_or(error);
+                    }
+                }
+                outcome => return outcome,
             }
-            outcome => outcome,
+            sleep(pause).await;
+            pause *= 2;
         }
+        // Not a refusal: whoever asked must not go on as if somebody else were there.
+        Err(Error::Generic {
+            store: "engine",
+            source: format!("{location} is refused, and nothing is there").into(),
+        })
     }
 
     async fn put_multipart_opts(
@@ -81,7 +123,7 @@ impl ObjectStore for FolderStore {
         opts: PutMultipartOptions,
     ) -> Result<Box<dyn MultipartUpload>> {
         let opts = PutMultipartOptions {
-            attributes: Attributes::new(),
+            attributes: self.attributes(opts.attributes),
             ..opts
         };
         self.inner.put_multipart_opts(location, opts).await
@@ -129,13 +171,14 @@ impl ObjectStore for FolderStore {
 
 #[cfg(test)]
 mod tests {
+    use floe_storage::store::fault::{FaultPlan, FaultStore};
     use object_store::memory::InMemory;
 
     use super::*;
 
     #[tokio::test]
     async fn bytes_tell_whose_a_file_is() {
-        let store = FolderStore::new(Arc::new(InMemory::new()));
+        let store = Creates::new(Arc::new(InMemory::new()), true);
         let create = |name: &'static str, bytes: &'static [u8]| {
             let store = &store;
             async move {
@@ -157,6 +200,25 @@ mod tests {
             ("manifest/1", b"ours", false),
         ] {
             assert_eq!(create(name, bytes).await, is_done, "{name} {bytes:?}");
+        }
+    }
+
+    /// Every second create is refused without an effect, as S3 may answer two that meet.
+    #[tokio::test(start_paused = true)]
+    async fn a_name_that_is_refused_and_free_is_taken() {
+        let plan = FaultPlan {
+            conflict_rate: 0.5,
+            ..FaultPlan::none()
+        };
+        let faults = FaultStore::new(Arc::new(InMemory::new()), plan, 7);
+        let store = Creates::new(Arc::new(faults), false);
+        for number in 0..100 {
+            let fence = Path::from(format!("wal/{number}"));
+            let put = store.put_opts(&fence, PutPayload::new(), PutMode::Create.into());
+            // Half of the conflicts say what they are, which is an error like any other.
+            if let Err(error) = put.await {
+                assert!(!matches!(error, Error::AlreadyExists { .. }), "{error}");
+            }
         }
     }
 }
