@@ -107,10 +107,7 @@ fn apis() -> BTreeMap<String, Api> {
         .map(|file| file.unwrap().path());
     let files = files.filter(|path| path.extension().is_some_and(|it| it == "txt"));
     let read = |path: PathBuf| parse::parse(&std::fs::read_to_string(path).unwrap()).unwrap();
-    files
-        .map(|path| read(path))
-        .map(|api| (api.name.clone(), api))
-        .collect()
+    files.map(read).map(|api| (api.name.clone(), api)).collect()
 }
 
 /// What differs in a script.

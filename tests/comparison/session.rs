@@ -91,6 +91,9 @@ pub(crate) fn run(
     session.transcript
 }
 
+/// An answer that somebody waits for.
+type Started = JoinHandle<Option<Vec<u8>>>;
+
 struct Session<'a> {
     apis: &'a BTreeMap<String, Api>,
     address: SocketAddr,
@@ -98,7 +101,7 @@ struct Session<'a> {
     node: Value,
     /// Values that were kept, by name.
     kept: Vec<(String, Value)>,
-    started: BTreeMap<String, (Ask, JoinHandle<Option<Vec<u8>>>)>,
+    started: BTreeMap<String, (Ask, Started)>,
     transcript: Transcript,
 }
 
@@ -153,7 +156,7 @@ impl Session<'_> {
         let Some(api) = self.apis.get(&ask.api) else {
             return;
         };
-        let mut answer = decoded(api, ask.version, answer.as_deref());
+        let answer = decoded(api, ask.version, answer.as_deref());
         for (name, pointer) in &ask.keep {
             let value = answer.pointer(pointer).cloned().unwrap_or_default();
             self.kept.push((name.clone(), value));
