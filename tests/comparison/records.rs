@@ -25,7 +25,7 @@ pub(crate) fn raw(value: &Value) -> Result<Option<Vec<u8>>, String> {
 }
 
 /// Records of a script: [`raw`] bytes, or a list of batches `{records: [{key, value, time}], codec, producer: [id, epoch,
-/// sequence], attributes, transactional, base_offset, damage}`. `damage: [position, byte]` replaces a byte of the batch.
+/// sequence], attributes, transactional, base_offset, damage}`. `damage: [[position, bits]]` flips bits of a byte of the batch.
 pub(crate) fn build(value: &Value) -> Result<Option<Vec<u8>>, String> {
     let Some(batches) = value.as_array() else {
         return raw(value);
@@ -71,7 +71,7 @@ fn batch(spec: &Value) -> Result<Vec<u8>, String> {
     for damage in spec["damage"].as_array().into_iter().flatten() {
         let at = usize::try_from(int(&damage[0])).unwrap_or(usize::MAX);
         let byte = bytes.get_mut(at).ok_or("no such byte")?;
-        *byte = u8::try_from(int(&damage[1])).map_err(|why| why.to_string())?;
+        *byte ^= u8::try_from(int(&damage[1])).map_err(|why| why.to_string())?;
     }
     if let Some(length) = spec["cut"].as_u64() {
         bytes.truncate(usize::try_from(length).unwrap_or(usize::MAX));

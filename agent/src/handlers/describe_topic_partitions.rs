@@ -148,7 +148,11 @@ fn missing(name: &str, code: ErrorCode) -> DescribeTopicPartitionsResponseTopic 
         error_code: code.code(),
         name: Some(Str::from(name.to_owned())),
         is_internal: topic_name::is_internal(name),
-        topic_authorized_operations: TOPIC_OPERATIONS,
+        // Of a topic that is unknown they are told, of one that was not looked up they are not.
+        topic_authorized_operations: match code {
+            ErrorCode::UnknownTopicOrPartition => TOPIC_OPERATIONS,
+            _ => i32::MIN,
+        },
         ..DescribeTopicPartitionsResponseTopic::default()
     }
 }
