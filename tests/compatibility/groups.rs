@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use floe_tests::components::java::Kafka;
+
 use crate::java::Tools;
 use crate::python::round_trip;
 use crate::{Broker, topic};
@@ -14,6 +16,35 @@ fn confluent_kafka() {
 #[test]
 fn confluent_kafka_new_protocol() {
     round_trip("python/confluent_new_groups.py");
+}
+
+/// Classic groups of the Java client with all its assignors.
+fn java(version: &str) {
+    let Some(kafka) = Kafka::or_skip(version) else {
+        return;
+    };
+    let broker = Broker::on_folder();
+    let finished = kafka
+        .class(&crate::source("java/Groups.java").display().to_string())
+        .args([&broker.bootstrap, &topic("java")])
+        .limit(Duration::from_secs(300))
+        .run();
+    assert_eq!(finished.output.trim(), "OK", "{}", finished.errors);
+}
+
+#[test]
+fn java_4_2() {
+    java("4.2");
+}
+
+#[test]
+fn java_3_9() {
+    java("3.9");
+}
+
+#[test]
+fn java_2_8() {
+    java("2.8");
 }
 
 /// Java's consumers of the new protocol, and what the admin client is told of them.

@@ -20,8 +20,10 @@ use rdkafka::{Offset, TopicPartitionList};
 use crate::target::{BINARY, Target};
 
 const LIMIT: Duration = Duration::from_secs(60);
-const PARTITIONS: i32 = 6;
+const PARTITIONS: i32 = 12;
 const MEMBERS: usize = 3;
+/// Members that read while owners die.
+const READERS: usize = 12;
 const CLASSIC: &str = "classic";
 const CONSUMER: &str = "consumer";
 
@@ -117,18 +119,18 @@ fn a_group_shares_the_partitions(target: &Target) {
         });
         counts.collect::<Vec<_>>()
     };
-    wait::until("two partitions for each member", LIMIT, || {
-        (assigned() == [2, 2, 2]).then_some(())
+    wait::until("four partitions for each member", LIMIT, || {
+        (assigned() == [4, 4, 4]).then_some(())
     });
     // One leaves, and the others take its share.
     let mut members = members;
     drop(members.pop());
-    wait::until("three partitions for each member", LIMIT, || {
+    wait::until("six partitions for each member", LIMIT, || {
         let counts = members.iter().map(|member| {
             assert!(member.poll(Duration::from_millis(50)).is_none());
             member.assignment().unwrap().count()
         });
-        (counts.collect::<Vec<_>>() == [3, 3]).then_some(())
+        (counts.collect::<Vec<_>>() == [6, 6]).then_some(())
     });
 }
 
@@ -205,7 +207,7 @@ fn a_group_of_the_new_protocol_hears_nothing_of_the_owners_death() {
     hears_nothing_of_the_owners_death(CONSUMER);
 }
 
-/// Three members read and commit while the owner of the metadata is killed three times: nobody rebalances, and
+/// Twelve members read and commit while the owner of the metadata is killed three times: nobody rebalances, and
 /// nothing is read twice.
 fn hears_nothing_of_the_owners_death(protocol: &str) {
     let mut fleet = Fleet::start(&crate::cluster::on_s3(), crate::cluster::AGENTS);
@@ -215,13 +217,13 @@ fn hears_nothing_of_the_owners_death(protocol: &str) {
     let log = Log::default();
     std::thread::scope(|scope| {
         let producing = scope.spawn(|| produce(&bootstrap, &stop));
-        let consuming: Vec<_> = (0..MEMBERS)
+        let consuming: Vec<_> = (0..READERS)
             .map(|_| scope.spawn(|| consume(&bootstrap, protocol, &seen, &log, &stop)))
             .collect();
         let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             wait::until("a stable group that reads", LIMIT, || {
                 let load = |count: &AtomicUsize| count.load(Ordering::SeqCst);
-                (load(&log.members) == MEMBERS && load(&log.records) > 300).then_some(())
+                (load(&log.members) == READERS && load(&log.records) > 300).then_some(())
             });
             // All have their share by now; from here on nobody may stop.
             log.is_stable.store(true, Ordering::SeqCst);

@@ -84,6 +84,15 @@ impl Default for ConsumerConfig {
     }
 }
 
+/// What is set for one group (KIP-848's group configs); what is not set is as in [`ConsumerConfig`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GroupSettings {
+    /// `consumer.session.timeout.ms`.
+    pub session_timeout: Option<Duration>,
+    /// `consumer.heartbeat.interval.ms`.
+    pub heartbeat_interval: Option<Duration>,
+}
+
 /// The topics of the cluster.
 pub trait Topics {
     /// Id and number of partitions of the topic of this name.
@@ -137,6 +146,7 @@ struct Member {
 #[derive(Clone, Debug)]
 pub struct Group {
     config: ConsumerConfig,
+    settings: GroupSettings,
     epoch: i32,
     members: BTreeMap<String, Member>,
     /// Member ids by instance id.
@@ -154,6 +164,10 @@ impl Group {
     pub const fn new(config: ConsumerConfig, epoch: i32) -> Self {
         Self {
             config,
+            settings: GroupSettings {
+                session_timeout: None,
+                heartbeat_interval: None,
+            },
             epoch,
             members: BTreeMap::new(),
             statics: BTreeMap::new(),
@@ -161,6 +175,23 @@ impl Group {
             subscribed: None,
             is_unsaved: false,
         }
+    }
+
+    /// What is set for this group from now on.
+    pub const fn configure(&mut self, settings: GroupSettings) {
+        self.settings = settings;
+    }
+
+    /// After how long without a heartbeat a member is given up.
+    fn session_timeout(&self) -> Duration {
+        let own = self.settings.session_timeout;
+        own.unwrap_or(self.config.session_timeout)
+    }
+
+    /// How often members are told to send heartbeats.
+    fn heartbeat_interval(&self) -> Duration {
+        let own = self.settings.heartbeat_interval;
+        own.unwrap_or(self.config.heartbeat_interval)
     }
 
     /// The group epoch, which is that of the target assignment as well.

@@ -17,7 +17,7 @@ use floe_protocol::error_code::ErrorCode;
 
 use super::Saved;
 use super::classic::{Described, Effect, Group, GroupConfig, JoinAnswer, SyncAnswer, Token};
-use super::consumer::{self, Catalog, Topics};
+use super::consumer::{self, Catalog, GroupSettings, Topics};
 use crate::api::groups::{GroupReply, Identity, JoinRequest, ListedGroup, SyncRequest};
 use machine::Machine;
 
@@ -89,6 +89,22 @@ impl<W> Coordinator<W> {
             coordinator.set_timer(name);
         }
         coordinator
+    }
+
+    /// What is set for the groups that an owner found: their sessions begin by it.
+    pub(crate) fn configure(&mut self, now: Duration, settings: impl Fn(&str) -> GroupSettings) {
+        let names: Vec<_> = self.groups.keys().cloned().collect();
+        for name in names {
+            if let Some(Entry {
+                group: Machine::Consumer(group),
+                ..
+            }) = self.groups.get_mut(&name)
+            {
+                group.configure(settings(&name));
+                group.postpone(now, Duration::ZERO);
+                self.set_timer(&name);
+            }
+        }
     }
 
     /// Topics have come, gone or grown.

@@ -69,8 +69,10 @@ impl Coordination {
     /// The groups of a state that was recovered.
     pub(super) fn new(state: &State, now: Duration) -> Self {
         let config = state.config().groups.clone();
+        let mut coordinator = Coordinator::new(config, now, state.groups());
+        coordinator.configure(now, |name| state.group_settings(name));
         Self {
-            coordinator: Coordinator::new(config, now, state.groups()),
+            coordinator,
             held: VecDeque::new(),
             // Due at once: the first look sets it.
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
@@ -185,8 +187,10 @@ impl Sequencer {
         answer: Answer<GroupReply>,
     ) {
         let epoch = request.epoch;
+        let settings = self.state.group_settings(group);
         let coordinator = &mut self.coordination.coordinator;
-        let (heard, outcomes) = coordinator.consumer_heartbeat(now, &self.state, group, request);
+        let (heard, outcomes) =
+            coordinator.consumer_heartbeat(now, &self.state, settings, group, request);
         let goes_on = heard.error == ErrorCode::None
             && heard.assignment.is_none()
             && heard.epoch == epoch

@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::State;
 use super::rows::RowKey;
@@ -15,6 +16,7 @@ use super::rows::configs::{ConfigFigures, ConfigRow};
 use super::write_set::WriteSet;
 use crate::api::admin::{AlterConfigs, ConfigKind, ConfigResource, ConfigValues, NamedConfigs};
 use crate::api::{RequestError, Revision, Topic, WatchEvent};
+use crate::groups::consumer::GroupSettings;
 
 /// Resources other than topics that may have configs of their own: all of them are in every agent's memory.
 pub(super) const RESOURCES_MAX: u64 = 100_000;
@@ -95,6 +97,17 @@ impl Configs {
 }
 
 impl State {
+    /// What is set for a group of the consumer protocol.
+    pub(crate) fn group_settings(&self, group: &str) -> GroupSettings {
+        let set = self.configs.get(&(ConfigKind::Group, Arc::from(group)));
+        // Checked when they were set.
+        let time = |name| Some(Duration::from_millis(set.get(name)?.parse().ok()?));
+        GroupSettings {
+            session_timeout: time("consumer.session.timeout.ms"),
+            heartbeat_interval: time("consumer.heartbeat.interval.ms"),
+        }
+    }
+
     pub(super) fn alter_configs(
         &mut self,
         change: AlterConfigs,

@@ -194,7 +194,7 @@ impl Group {
         self.reconcile(&member_id, owned.as_ref(), request.epoch);
         self.note_reported(&member_id, &request);
         self.set_timers(now, &member_id);
-        let interval = self.config.heartbeat_interval;
+        let interval = self.heartbeat_interval();
         let member = self.members.get(&member_id).map(|it| &it.kept);
         let member = member.ok_or_else(|| unknown(&member_id))?;
         let tells_all = request.epoch == 0 || request.is_full() || request.is_repeat;
@@ -359,7 +359,7 @@ impl Group {
     /// A member is heard: its session begins anew, and so does the time it has to let go of what it was told
     /// to now.
     fn set_timers(&mut self, now: Duration, member_id: &str) {
-        let session = self.config.session_timeout;
+        let session = self.session_timeout();
         if let Some(member) = self.members.get_mut(member_id) {
             member.expires = now + session;
             let limit = now + member.kept.rebalance_timeout;
@@ -379,7 +379,7 @@ impl Group {
     ) -> Result<HeartbeatAnswer, Refusal> {
         let member_id = self.identified(request)?.id.clone();
         if request.epoch == PAUSING {
-            let session = self.config.session_timeout;
+            let session = self.session_timeout();
             if let Some(member) = self.members.get_mut(&member_id) {
                 self.is_unsaved |= member.kept.epoch != PAUSING;
                 member.kept.epoch = PAUSING;

@@ -33,7 +33,7 @@ impl Group {
     /// Nobody could be heard for `time`, since we stood still: all timers end that much later, and sessions
     /// begin anew.
     pub fn postpone(&mut self, now: Duration, time: Duration) {
-        let default = self.config.session_timeout;
+        let default = self.session_timeout();
         for Member {
             kept,
             expires,
@@ -48,7 +48,7 @@ impl Group {
 
     /// After how long without a word a member is given up.
     pub(super) fn session_of(&self, member: &SavedMember) -> Duration {
-        session(self.config.session_timeout, member)
+        session(self.session_timeout(), member)
     }
 }
 

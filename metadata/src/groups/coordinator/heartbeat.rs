@@ -7,7 +7,9 @@ use floe_protocol::error_code::ErrorCode;
 use super::machine::Machine;
 use super::{Coordinator, Outcomes};
 use crate::groups::classic::Effect;
-use crate::groups::consumer::{self, Catalog, HeartbeatAnswer, HeartbeatRequest, Refusal, Topics};
+use crate::groups::consumer::{
+    self, Catalog, GroupSettings, HeartbeatAnswer, HeartbeatRequest, Refusal, Topics,
+};
 
 impl<W> Coordinator<W> {
     /// A heartbeat of the consumer protocol: the answer, and what comes before it.
@@ -15,6 +17,7 @@ impl<W> Coordinator<W> {
         &mut self,
         now: Duration,
         topics: &dyn Topics,
+        settings: GroupSettings,
         name: &str,
         request: HeartbeatRequest,
     ) -> (HeartbeatAnswer, Outcomes<W>) {
@@ -30,6 +33,7 @@ impl<W> Coordinator<W> {
             let mut answer = None;
             let outcomes = self.with(&name, catalog, now, |machine, _| {
                 if let Machine::Consumer(group) = machine {
+                    group.configure(settings);
                     answer = Some(group.heartbeat(now, catalog, request));
                 }
             });
@@ -41,6 +45,7 @@ impl<W> Coordinator<W> {
         let Some(mut group) = made else {
             return refused(unknown(name));
         };
+        group.configure(settings);
         let answer = group.heartbeat(now, catalog, request);
         if answer.error != ErrorCode::None {
             return (answer, Vec::new());

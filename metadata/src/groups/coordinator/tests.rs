@@ -5,7 +5,7 @@ use floe_protocol::types::{PartitionIndex, TopicId};
 
 use super::*;
 use crate::api::groups::{GroupState, ListedState};
-use crate::groups::consumer::{HeartbeatAnswer, HeartbeatRequest, Partitions};
+use crate::groups::consumer::{GroupSettings, HeartbeatAnswer, HeartbeatRequest, Partitions};
 
 type Groups = Coordinator<u32>;
 
@@ -13,6 +13,11 @@ type Groups = Coordinator<u32>;
 struct OneTopic;
 
 const TOPIC: TopicId = TopicId::from_bytes([1; 16]);
+
+const UNSET: GroupSettings = GroupSettings {
+    session_timeout: None,
+    heartbeat_interval: None,
+};
 
 impl Topics for OneTopic {
     fn topic(&self, name: &str) -> Option<(TopicId, PartitionIndex)> {
@@ -263,13 +268,44 @@ fn heard(
     name: &str,
     request: HeartbeatRequest,
 ) -> HeartbeatAnswer {
-    let (answer, outcomes) = groups.consumer_heartbeat(now, &OneTopic, name, request);
+    let (answer, outcomes) = groups.consumer_heartbeat(now, &OneTopic, UNSET, name, request);
     let saves = |outcome: &Outcome<u32>| matches!(outcome, Outcome::Save(_, Saved::Consumer(_)));
     assert!(
         outcomes.is_empty() || outcomes.iter().any(saves),
         "{outcomes:?}"
     );
     answer
+}
+
+#[test]
+fn what_is_set_for_a_group_holds_also_under_the_next_owner() {
+    let longer = GroupSettings {
+        session_timeout: Some(at(100)),
+        heartbeat_interval: Some(at(7)),
+    };
+    let mut before = groups();
+    let (answer, _) = before.consumer_heartbeat(at(0), &OneTopic, longer, "g", consumer("a"));
+    assert_eq!(answer.interval, at(7));
+    assert_eq!(before.next_tick(), Some(at(100)));
+    let saved = before.groups.iter();
+    let saved: Vec<_> = saved
+        .filter_map(|(name, entry)| match &entry.group {
+            Machine::Classic(_) => None,
+            Machine::Consumer(group) => Some((Arc::clone(name), Saved::Consumer(group.saved()))),
+        })
+        .collect();
+    let saved = saved.iter().map(|(name, saved)| (name, saved));
+    let mut groups: Groups = Coordinator::new(GroupConfig::default(), at(500), saved);
+    assert_eq!(groups.next_tick(), Some(at(545)));
+    groups.configure(at(500), |name| if name == "g" { longer } else { UNSET });
+    assert_eq!(groups.tick(at(545), &OneTopic), [], "nobody is given up");
+    assert_eq!(groups.next_tick(), Some(at(600)));
+    let (answer, _) = groups.consumer_heartbeat(at(550), &OneTopic, UNSET, "g", heartbeat("a", 1));
+    assert_eq!(
+        answer.interval,
+        at(5),
+        "what is no longer set holds no longer"
+    );
 }
 
 #[test]
@@ -378,7 +414,7 @@ fn a_classic_group_is_changed_and_changed_back() {
     groups.sync(at(3), &OneTopic, "g", assigns, 2);
     // Somebody waits in a rebalance when the new member comes.
     assert_eq!(groups.join(at(4), &OneTopic, "g", stock("", "n"), 3), []);
-    let (answer, outcomes) = groups.consumer_heartbeat(at(4), &OneTopic, "g", consumer("c"));
+    let (answer, outcomes) = groups.consumer_heartbeat(at(4), &OneTopic, UNSET, "g", consumer("c"));
     assert_eq!((answer.error, answer.epoch), (ErrorCode::None, 2));
     let [
         Outcome::Save(_, Saved::Consumer(saved)),
@@ -408,7 +444,8 @@ fn a_classic_group_is_changed_and_changed_back() {
         "{outcomes:?}"
     );
     // The last new member leaves: all others join a classic group.
-    let (answer, outcomes) = groups.consumer_heartbeat(at(6), &OneTopic, "g", heartbeat("c", -1));
+    let (answer, outcomes) =
+        groups.consumer_heartbeat(at(6), &OneTopic, UNSET, "g", heartbeat("c", -1));
     assert_eq!(answer.error, ErrorCode::None);
     let [Outcome::Save(_, Saved::Classic(saved))] = &*outcomes else {
         panic!("{outcomes:?}");

@@ -5,6 +5,9 @@ use floe_protocol::messages::consumer_group_describe::ConsumerGroupDescribeReque
 use floe_protocol::messages::consumer_group_heartbeat::{
     ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, TopicPartitions,
 };
+use floe_protocol::messages::incremental_alter_configs::{
+    AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
+};
 use floe_protocol::messages::offset_commit::{
     OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
 };
@@ -111,6 +114,34 @@ async fn a_member_of_the_new_protocol_lives_in_every_version() {
     assert_eq!(told(&client.call(1, &regex).await), Some(vec![0, 1, 2]));
     let stranger = client.call(1, &beat("none", "m", 1)).await;
     assert_eq!(stranger.error_code, ErrorCode::GroupIdNotFound.code());
+}
+
+#[tokio::test]
+async fn what_is_set_for_a_group_is_what_its_members_are_told() {
+    let agent = at_once().await;
+    let mut client = Client::connect(&agent).await;
+    created(&mut client, "t", 1).await;
+    let joined = client.call(1, &new_member("g", "m")).await;
+    assert_eq!(joined.heartbeat_interval_ms, 5000);
+    let interval = AlterableConfig {
+        name: text("consumer.heartbeat.interval.ms"),
+        config_operation: 0,
+        value: Some(text("7000")),
+    };
+    let group = AlterConfigsResource {
+        resource_type: 32,
+        resource_name: text("g"),
+        configs: vec![interval],
+    };
+    let change = IncrementalAlterConfigsRequest {
+        resources: vec![group],
+        validate_only: false,
+    };
+    assert_eq!(client.call(1, &change).await.responses[0].error_code, 0);
+    let heard = client.call(1, &beat("g", "m", 1)).await;
+    assert_eq!((heard.error_code, heard.heartbeat_interval_ms), (0, 7000));
+    let other = client.call(1, &new_member("h", "m")).await;
+    assert_eq!(other.heartbeat_interval_ms, 5000);
 }
 
 #[tokio::test]
