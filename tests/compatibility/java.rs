@@ -188,7 +188,7 @@ fn console_tools_3_9() {
 }
 
 #[test]
-fn producer_performance() {
+fn producer_and_consumer_performance() {
     let Some(kafka) = Tools::or_skip("4.2") else {
         return;
     };
@@ -221,4 +221,21 @@ fn producer_performance() {
         finished.output
     );
     floe_tests::say::say(&format!("ProducerPerformance, test build: {last}"));
+    let finished = kafka
+        .class("org.apache.kafka.tools.ConsumerPerformance")
+        .args(["--bootstrap-server", &broker.bootstrap, "--topic", &name])
+        .args(["--messages", "50000", "--timeout", "60000"])
+        .run();
+    // One line of headings and one of figures; the fifth is how many were read.
+    let last = finished.output.lines().last().unwrap_or_default();
+    let read = last
+        .split(", ")
+        .nth(4)
+        .and_then(|it| it.parse::<u32>().ok());
+    assert!(
+        read.is_some_and(|read| read >= 50_000),
+        "{}",
+        finished.output
+    );
+    floe_tests::say::say(&format!("ConsumerPerformance, test build: {last}"));
 }
