@@ -71,24 +71,8 @@ fn console_new_protocol() {
     let broker = Broker::on_folder();
     let bootstrap = ["--bootstrap-server", &broker.bootstrap];
     let (name, group) = (topic("console-new"), topic("group"));
-    let lines: Vec<String> = (0..100).map(|n| format!("line {n}")).collect();
-    for half in lines.chunks(50) {
-        kafka
-            .class(kafka.console_producer)
-            .args(bootstrap)
-            .args(["--topic", &name])
-            .input(half.join("\n") + "\n")
-            .run();
-        let read = kafka
-            .class("org.apache.kafka.tools.consumer.ConsoleConsumer")
-            .args(bootstrap)
-            .args(["--topic", &name, "--group", &group, "--from-beginning"])
-            .args(["--command-property", "group.protocol=consumer"])
-            .args(["--max-messages", "50", "--timeout-ms", "60000"])
-            .run();
-        let read: Vec<&str> = read.output.lines().collect();
-        assert_eq!(read, half, "it goes on where it was");
-    }
+    let more = ["--command-property", "group.protocol=consumer"];
+    in_two_halves(&kafka, &broker, &name, &group, &more);
     let tool = |class: &str, args: &[&str]| {
         let finished = kafka.class(class).args(bootstrap).args(args).run();
         finished.output
@@ -130,6 +114,29 @@ fn franz_go() {
     crate::go::check("go-groups", "./groups");
 }
 
+/// The console producer writes 100 lines, the console consumer reads them in a group that goes on where it was.
+fn in_two_halves(kafka: &Tools, broker: &Broker, name: &str, group: &str, more: &[&str]) {
+    let bootstrap = ["--bootstrap-server", &broker.bootstrap];
+    let lines: Vec<String> = (0..100).map(|n| format!("line {n}")).collect();
+    for half in lines.chunks(50) {
+        kafka
+            .class(kafka.console_producer)
+            .args(bootstrap)
+            .args(["--topic", name])
+            .input(half.join("\n") + "\n")
+            .run();
+        let read = kafka
+            .class("org.apache.kafka.tools.consumer.ConsoleConsumer")
+            .args(bootstrap)
+            .args(["--topic", name, "--group", group, "--from-beginning"])
+            .args(more)
+            .args(["--max-messages", "50", "--timeout-ms", "60000"])
+            .run();
+        let read: Vec<&str> = read.output.lines().collect();
+        assert_eq!(read, half, "it goes on where it was");
+    }
+}
+
 /// The console consumer in a group, twice, and what `kafka-consumer-groups` says and does.
 fn console(version: &str) {
     let Some(kafka) = Tools::or_skip(version) else {
@@ -138,23 +145,7 @@ fn console(version: &str) {
     let broker = Broker::on_folder();
     let bootstrap = ["--bootstrap-server", &broker.bootstrap];
     let (name, group) = (topic("console-group"), topic("group"));
-    let lines: Vec<String> = (0..100).map(|n| format!("line {n}")).collect();
-    for half in lines.chunks(50) {
-        kafka
-            .class(kafka.console_producer)
-            .args(bootstrap)
-            .args(["--topic", &name])
-            .input(half.join("\n") + "\n")
-            .run();
-        let read = kafka
-            .class("org.apache.kafka.tools.consumer.ConsoleConsumer")
-            .args(bootstrap)
-            .args(["--topic", &name, "--group", &group, "--from-beginning"])
-            .args(["--max-messages", "50", "--timeout-ms", "60000"])
-            .run();
-        let read: Vec<&str> = read.output.lines().collect();
-        assert_eq!(read, half, "it goes on where it was");
-    }
+    in_two_halves(&kafka, &broker, &name, &group, &[]);
     let groups = |args: &[&str]| {
         let command = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand";
         let finished = kafka.class(command).args(bootstrap).args(args).run();

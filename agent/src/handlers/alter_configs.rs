@@ -6,34 +6,20 @@ use floe_protocol::messages::alter_configs::{
     AlterConfigsRequest, AlterConfigsResource, AlterConfigsResourceResponse, AlterConfigsResponse,
 };
 use floe_protocol::str::Str;
-use tokio::time::Instant;
 
-use super::configs::{Edit, PATIENCE, Wanted, alter, check_edits, named_twice, twice};
+use super::configs::{Edit, Wanted, alter_all, check_edits};
 use super::{Context, Handler, Refuse};
 use crate::error::Failure;
 
 impl Handler for AlterConfigsRequest {
     async fn handle(self, context: &Context) -> AlterConfigsResponse {
-        let deadline = Instant::now() + PATIENCE;
-        let names = self.resources.iter();
-        let names = names.map(|it| (it.resource_type, it.resource_name.as_str()));
-        let repeated = named_twice(names);
-        let mut responses = Vec::with_capacity(self.resources.len());
-        for resource in &self.resources {
-            let name = resource.resource_name.as_str();
-            let outcome = if repeated.contains(&(resource.resource_type, name)) {
-                Err(twice())
-            } else {
-                match wanted(resource) {
-                    Ok(wanted) => alter(&wanted, self.validate_only, deadline, context).await,
-                    Err(failure) => Err(failure),
-                }
-            };
-            responses.push(response(resource, outcome));
-        }
+        let resources = &self.resources;
+        let outcomes = alter_all(resources, key, wanted, self.validate_only, context).await;
+        let responses = resources.iter().zip(outcomes);
+        let responses = responses.map(|(resource, outcome)| response(resource, outcome));
         AlterConfigsResponse {
             throttle_time_ms: 0,
-            responses,
+            responses: responses.collect(),
         }
     }
 }
@@ -48,6 +34,10 @@ impl Refuse for AlterConfigsRequest {
             responses: responses.collect(),
         })
     }
+}
+
+fn key(resource: &AlterConfigsResource) -> (i8, &str) {
+    (resource.resource_type, resource.resource_name.as_str())
 }
 
 fn wanted(resource: &AlterConfigsResource) -> Result<Wanted, Failure> {

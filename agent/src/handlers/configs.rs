@@ -62,17 +62,36 @@ fn invalid(message: impl Into<String>) -> Failure {
     Failure::new(ErrorCode::InvalidRequest, message)
 }
 
-/// Resources, by type and name, that a request names more than once.
-pub(super) fn named_twice<'a>(
-    named: impl Iterator<Item = (i8, &'a str)>,
-) -> BTreeSet<(i8, &'a str)> {
-    let mut seen = BTreeSet::new();
-    named.filter(|it| !seen.insert(*it)).collect()
+/// Changes the resources of a request, one after the other, with one outcome each. `key` is a resource's type and
+/// name, `wanted` what is asked of it.
+pub(super) async fn alter_all<'a, R: Sync>(
+    resources: &'a [R],
+    key: impl Fn(&'a R) -> (i8, &'a str) + Send + Sync,
+    wanted: impl Fn(&R) -> Result<Wanted, Failure> + Send + Sync,
+    validate_only: bool,
+    context: &Context,
+) -> Vec<Result<(), Failure>> {
+    let deadline = Instant::now() + PATIENCE;
+    let repeated = named_twice(resources.iter().map(&key));
+    let mut outcomes = Vec::with_capacity(resources.len());
+    for resource in resources {
+        let outcome = if repeated.contains(&key(resource)) {
+            Err(invalid("Each resource must appear at most once."))
+        } else {
+            match wanted(resource) {
+                Ok(wanted) => alter(&wanted, validate_only, deadline, context).await,
+                Err(failure) => Err(failure),
+            }
+        };
+        outcomes.push(outcome);
+    }
+    outcomes
 }
 
-/// What is said of a resource that is named more than once.
-pub(super) fn twice() -> Failure {
-    invalid("Each resource must appear at most once.")
+/// Resources, by type and name, that a request names more than once.
+fn named_twice<'a>(named: impl Iterator<Item = (i8, &'a str)>) -> BTreeSet<(i8, &'a str)> {
+    let mut seen = BTreeSet::new();
+    named.filter(|it| !seen.insert(*it)).collect()
 }
 
 /// Refuses configs that are named more than once, and such as have no value but need one.

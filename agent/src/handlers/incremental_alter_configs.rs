@@ -6,9 +6,8 @@ use floe_protocol::messages::incremental_alter_configs::{
     IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
 };
 use floe_protocol::str::Str;
-use tokio::time::Instant;
 
-use super::configs::{Edit, PATIENCE, Wanted, alter, check_edits, named_twice, twice};
+use super::configs::{Edit, Wanted, alter_all, check_edits};
 use super::{Context, Handler, Refuse};
 use crate::error::Failure;
 
@@ -16,29 +15,13 @@ const DELETE: i8 = 1;
 
 impl Handler for IncrementalAlterConfigsRequest {
     async fn handle(self, context: &Context) -> IncrementalAlterConfigsResponse {
-        let deadline = Instant::now() + PATIENCE;
-        let named = |resource: &AlterConfigsResource| resource.resource_type;
-        let names = self
-            .resources
-            .iter()
-            .map(|resource| (named(resource), resource.resource_name.as_str()));
-        let repeated = named_twice(names);
-        let mut responses = Vec::with_capacity(self.resources.len());
-        for resource in &self.resources {
-            let name = resource.resource_name.as_str();
-            let outcome = if repeated.contains(&(resource.resource_type, name)) {
-                Err(twice())
-            } else {
-                match wanted(resource) {
-                    Ok(wanted) => alter(&wanted, self.validate_only, deadline, context).await,
-                    Err(failure) => Err(failure),
-                }
-            };
-            responses.push(response(resource, outcome));
-        }
+        let resources = &self.resources;
+        let outcomes = alter_all(resources, key, wanted, self.validate_only, context).await;
+        let responses = resources.iter().zip(outcomes);
+        let responses = responses.map(|(resource, outcome)| response(resource, outcome));
         IncrementalAlterConfigsResponse {
             throttle_time_ms: 0,
-            responses,
+            responses: responses.collect(),
         }
     }
 }
@@ -53,6 +36,10 @@ impl Refuse for IncrementalAlterConfigsRequest {
             responses: responses.collect(),
         })
     }
+}
+
+fn key(resource: &AlterConfigsResource) -> (i8, &str) {
+    (resource.resource_type, resource.resource_name.as_str())
 }
 
 fn wanted(resource: &AlterConfigsResource) -> Result<Wanted, Failure> {
