@@ -1,6 +1,7 @@
 //! FindCoordinator (KIP-699, KIP-932): which broker serves a group or a transactional id. Every broker
 //! can, so it is the one that leads everything for the client.
 
+use floe_metadata::client::Owner;
 use floe_protocol::error_code::ErrorCode;
 use floe_protocol::messages::find_coordinator::{
     Coordinator, FindCoordinatorRequest, FindCoordinatorResponse,
@@ -25,7 +26,12 @@ impl Handler for FindCoordinatorRequest {
             node_id, endpoint, ..
         } = context.brokers().leader;
         let (host, port) = (Str::from(endpoint.host), i32::from(endpoint.port));
+        let owner = context.broker.metadata.owner();
         let find = |key: &Str| match check(self.key_type, key, context.version) {
+            Ok(()) if !is_there(owner) => {
+                let code = ErrorCode::CoordinatorNotAvailable;
+                missing(key, code, code.message().to_owned())
+            }
             Ok(()) => {
                 let key = key.clone();
                 Coordinator {
@@ -62,6 +68,11 @@ impl Refuse for FindCoordinatorRequest {
             ..FindCoordinatorResponse::default()
         })
     }
+}
+
+/// Groups are coordinated where metadata has its owner: without one, clients are to ask again.
+const fn is_there(owner: Owner) -> bool {
+    matches!(owner, Owner::Ready { .. })
 }
 
 fn check(key_type: i8, key: &str, version: i16) -> Result<(), String> {
@@ -109,5 +120,20 @@ fn single(found: Coordinator) -> FindCoordinatorResponse {
         host: found.host,
         port: found.port,
         ..FindCoordinatorResponse::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_an_owner_there_is_no_coordinator() {
+        assert!(!is_there(Owner::Absent));
+        assert!(!is_there(Owner::Stopped));
+        assert!(is_there(Owner::Ready {
+            term: 1,
+            is_here: false
+        }));
     }
 }
