@@ -93,8 +93,7 @@ fn configs_of_topics_groups_and_brokers() {
         &["--alter", "--delete-config", "retention.ms"],
     );
     let described = admin.configs("topics", &name, &["--describe", "--all"]);
-    let kept =
-        "retention.ms=604800000 sensitive=false synonyms={DEFAULT_CONFIG:log.retention.hours=168}";
+    let kept = "retention.ms=604800000 sensitive=false synonyms={}";
     assert!(described.contains(kept), "{described}");
     let entity = ["--entity-type", "topics", "--entity-name", &name];
     let wrong = ["--alter", "--add-config", "retention.ms=soon"];

@@ -6,7 +6,7 @@ import time
 from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
-RECORDS = 600
+RECORDS = 120
 PARTITIONS = 6
 LIMIT = 60
 

@@ -37,9 +37,9 @@ def main(folder):
         for member in files.getmembers():
             # Without the directory of the release, and nothing but the tests: the client is the installed one.
             _, _, path = member.name.partition("/")
-            if path == "pyproject.toml" or path.startswith("test/"):
+            if ".." not in path and (path == "pyproject.toml" or path.startswith("test/")):
                 member.name = path
-                files.extract(member, folder, filter="data")
+                files.extract(member, folder)
     for name, text in [("__init__.py", ""), ("service.py", SERVICE)]:
         with open(os.path.join(folder, "test", name), "w") as file:
             file.write(text)
