@@ -22,7 +22,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use floe_planted::Bug;
 use floe_protocol::error_code::ErrorCode;
 use floe_protocol::types::{PartitionIndex, TopicId};
 
@@ -209,10 +208,7 @@ impl Group {
     /// What is to be durable before any answer leaves that was made before this call; `None` if nothing
     /// changed since the last one.
     pub fn take_save(&mut self) -> Option<Saved> {
-        let is_unsaved = std::mem::take(&mut self.is_unsaved);
-        // Of a group that is new something is always kept.
-        let is_lost = Bug::MembersNotSaved.is_planted() && self.epoch > 2;
-        (is_unsaved && !is_lost).then(|| self.saved())
+        std::mem::take(&mut self.is_unsaved).then(|| self.saved())
     }
 
     /// Names of the topics that members read.

@@ -1,7 +1,5 @@
 //! From what a member has to what it is to have, in steps that its client follows.
 
-use floe_planted::Bug;
-
 use super::{Group, Member, Partitions, SavedMember};
 
 /// How far a member has come.
@@ -70,7 +68,7 @@ impl Group {
         if !surplus.is_empty() {
             self.is_unsaved = true;
             member.assigned.retain(|it| !surplus.contains(it));
-            if owns(&surplus) && !Bug::PartitionGivenTwice.is_planted() {
+            if owns(&surplus) {
                 member.revoking = surplus;
                 return;
             }
