@@ -33,7 +33,7 @@ const SEEDS: u64 = 10_000;
 const SEEDS_WITHOUT: u64 = 100;
 
 /// The time that one hunt may take, many times what the longest takes.
-const LIMIT: Duration = Duration::from_secs(600);
+const LIMIT: Duration = Duration::from_secs(1200);
 
 /// The first seed that breaks a promise.
 struct Found {
