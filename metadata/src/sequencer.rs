@@ -30,6 +30,7 @@ use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 
 use self::answer::{Reply, Sorted, Waiting};
+use self::gathering::Gathering;
 use self::groups::Coordination;
 use self::leases::Leases;
 use self::proof::Proof;
@@ -40,6 +41,7 @@ use crate::engine::{Durable, EngineError, RowChange, Session};
 use crate::state::{Command, DamagedState, RowKey, State, WriteSet};
 
 mod answer;
+mod gathering;
 mod groups;
 pub(crate) mod leases;
 mod presence;
@@ -93,6 +95,11 @@ pub(crate) struct Sequencer {
     applied: u64,
     /// Taken, in no group yet.
     backlog: VecDeque<(Command, Waiting)>,
+    /// How long commits of offsets stay in the backlog.
+    gathering: Gathering,
+    /// Wakes when they have stayed long enough; only while they stay.
+    gathered: Pin<Box<Sleep>>,
+    is_gathering: bool,
     /// The next group, whose rows are being read.
     paging: Option<Paging>,
     under_way: VecDeque<Group>,
@@ -150,6 +157,7 @@ enum Happened {
     Called(usize),
     LeaseEnded,
     GroupDue,
+    Gathered,
     Stop,
 }
 
@@ -177,6 +185,9 @@ impl Sequencer {
             leases,
             // Due at once: the first look sets it.
             lease_ends: Box::pin(tokio::time::sleep(Duration::ZERO)),
+            gathering: Gathering::default(),
+            gathered: Box::pin(tokio::time::sleep(Duration::ZERO)),
+            is_gathering: false,
             coordination: Coordination::new(&state, proof.now()),
             pushed: 0,
             applied: 0,
@@ -228,6 +239,10 @@ impl Sequencer {
                     self.look_at_groups();
                     ControlFlow::Continue(())
                 }
+                Happened::Gathered => {
+                    self.collect_all();
+                    ControlFlow::Continue(())
+                }
                 Happened::Stop => return self.drain().await,
             };
             if let ControlFlow::Break(end) = flow {
@@ -251,6 +266,7 @@ impl Sequencer {
             && self.rows_bytes < ROWS_BYTES_MAX;
         let (under_way, paging, proof) = (&mut self.under_way, &mut self.paging, &mut self.proof);
         let lease_ends = self.lease_ends.as_mut();
+        let (gathered, is_gathering) = (self.gathered.as_mut(), self.is_gathering);
         let group_due = self.coordination.due();
         tokio::select! {
             biased;
@@ -261,6 +277,7 @@ impl Sequencer {
             // Who is heard through a call that is not taken yet is not silent.
             () = lease_ends, if has_room => Happened::LeaseEnded,
             () = group_due, if has_room => Happened::GroupDue,
+            () = gathered, if has_room && is_gathering => Happened::Gathered,
             count = calls.recv_many(taken, CALLS_MAX), if has_room => Happened::Called(count),
         }
     }
@@ -295,12 +312,33 @@ impl Sequencer {
     }
 
     fn push(&mut self, command: Command, waiting: Waiting) {
+        match &command {
+            Command::CommitOffsets { offsets, .. } => {
+                self.gathering.commit_came(self.proof.now(), offsets.len());
+            }
+            _ => self.gathering.hurry(),
+        }
         self.pushed += 1;
         self.backlog.push_back((command, waiting));
     }
 
-    /// Makes groups of the backlog, up to the first that has to read rows.
+    /// Makes groups of the backlog, unless it is to wait for more.
     fn collect(&mut self) {
+        let now = self.proof.now();
+        match self.gathering.until(now) {
+            Some(_) if self.backlog.is_empty() || self.is_gathering => {}
+            Some(until) => {
+                self.is_gathering = true;
+                let at = tokio::time::Instant::now() + (until - now);
+                self.gathered.as_mut().reset(at);
+            }
+            None => self.collect_all(),
+        }
+    }
+
+    /// Makes groups of the backlog, up to the first that has to read rows.
+    fn collect_all(&mut self) {
+        self.is_gathering = false;
         while self.paging.is_none() && !self.backlog.is_empty() {
             let mut commands = Vec::with_capacity(self.backlog.len());
             let (mut batches, mut missing) = (0, BTreeSet::new());
@@ -332,7 +370,8 @@ impl Sequencer {
         {
             Ok(()) => {
                 self.apply(paging.commands);
-                self.collect();
+                // What is behind it has waited.
+                self.collect_all();
                 ControlFlow::Continue(())
             }
             Err(end) => ControlFlow::Break(end),
@@ -365,6 +404,7 @@ impl Sequencer {
         self.state.seal(&mut writes);
         let rows_bytes = writes.rows.iter().map(row_bytes).sum();
         let started = self.proof.now();
+        self.gathering.started(started);
         let durable = self.session.submit(writes.rows);
         let mut events = WatchBatch {
             revision: self.state.revision(),
@@ -407,6 +447,8 @@ impl Sequencer {
         self.durable.set(group.events.revision);
         self.rows_bytes -= group.rows_bytes;
         self.proof.raise(group.started);
+        let took = self.proof.now().saturating_sub(group.started);
+        self.gathering.ended(took);
         for reply in group.replies {
             reply.send();
         }
@@ -434,6 +476,7 @@ impl Sequencer {
 
     /// Answers what was taken, takes nothing more.
     async fn drain(&mut self) -> End {
+        self.collect_all();
         loop {
             let happened = {
                 let (under_way, paging) = (&mut self.under_way, &mut self.paging);
@@ -455,6 +498,7 @@ impl Sequencer {
                 Happened::Called(_)
                 | Happened::LeaseEnded
                 | Happened::GroupDue
+                | Happened::Gathered
                 | Happened::Stop => ControlFlow::Continue(()),
             };
             if let ControlFlow::Break(end) = flow {

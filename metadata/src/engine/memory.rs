@@ -118,6 +118,14 @@ impl MemoryEngine {
             .collect()
     }
 
+    /// Batches of the newest owner that took effect by now, or never will.
+    #[must_use]
+    pub fn settled(&self) -> u64 {
+        let mut shared = self.lock();
+        shared.settle();
+        shared.settled
+    }
+
     fn lock(&self) -> MutexGuard<'_, Shared> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -10,6 +10,7 @@ use crate::api::groups::{
 };
 
 mod consumers;
+mod gathering;
 
 const GROUP: &str = "group";
 
