@@ -25,7 +25,7 @@ pub(super) const RESOURCES_MAX: u64 = 100_000;
 /// than a key can be.
 #[derive(Debug, Default)]
 pub(super) struct Configs {
-    by_name: BTreeMap<(ConfigKind, Arc<str>), (u64, Arc<ConfigValues>)>,
+    by_name: BTreeMap<ConfigKind, BTreeMap<Arc<str>, (u64, Arc<ConfigValues>)>>,
     figures: ConfigFigures,
     /// The figures as they were sealed last.
     sealed: ConfigFigures,
@@ -34,7 +34,9 @@ pub(super) struct Configs {
 impl Configs {
     pub(super) fn hash(&self, hasher: &mut impl Hasher) {
         self.figures.hash(hasher);
-        self.by_name.hash(hasher);
+        for NamedConfigs { kind, name, values } in self.all() {
+            (kind, name, values).hash(hasher);
+        }
     }
 
     /// Takes the figures from their row.
@@ -46,7 +48,8 @@ impl Configs {
     pub(super) fn load(&mut self, number: u64, row: ConfigRow) -> bool {
         let NamedConfigs { kind, name, values } = row.0;
         self.figures.resources += 1;
-        let known = self.by_name.insert((kind, name), (number, values));
+        let of_kind = self.by_name.entry(kind).or_default();
+        let known = of_kind.insert(name, (number, values));
         known.is_none() && number < self.figures.next_number
     }
 
@@ -64,29 +67,33 @@ impl Configs {
 
     /// All of them, by kind and name.
     pub(super) fn all(&self) -> impl Iterator<Item = NamedConfigs> {
-        let named = |((kind, name), (_, values)): (&(ConfigKind, Arc<str>), &(u64, _))| {
-            let (kind, name, values) = (*kind, Arc::clone(name), Arc::clone(values));
-            NamedConfigs { kind, name, values }
-        };
-        self.by_name.iter().map(named)
+        self.by_name.iter().flat_map(|(kind, of_kind)| {
+            of_kind.iter().map(|(name, (_, values))| NamedConfigs {
+                kind: *kind,
+                name: Arc::clone(name),
+                values: Arc::clone(values),
+            })
+        })
     }
 
-    fn get(&self, key: &(ConfigKind, Arc<str>)) -> Arc<ConfigValues> {
-        let found = self.by_name.get(key);
-        found.map_or_else(Arc::default, |(_, values)| Arc::clone(values))
+    /// What is set for a resource; `None` if nothing is.
+    fn get(&self, kind: ConfigKind, name: &str) -> Option<&Arc<ConfigValues>> {
+        let found = self.by_name.get(&kind)?.get(name);
+        found.map(|(_, values)| values)
     }
 
     fn set(&mut self, configs: NamedConfigs, writes: &mut WriteSet) {
-        let key = (configs.kind, Arc::clone(&configs.name));
+        let of_kind = self.by_name.entry(configs.kind).or_default();
         if configs.values.is_empty() {
-            if let Some((number, _)) = self.by_name.remove(&key) {
+            if let Some((number, _)) = of_kind.remove(&configs.name) {
                 self.figures.resources -= 1;
                 writes.delete(RowKey::configs(number));
             }
             return;
         }
         let figures = &mut self.figures;
-        let (number, values) = self.by_name.entry(key).or_insert_with(|| {
+        let entry = of_kind.entry(Arc::clone(&configs.name));
+        let (number, values) = entry.or_insert_with(|| {
             figures.resources += 1;
             figures.next_number += 1;
             (figures.next_number - 1, Arc::default())
@@ -97,9 +104,11 @@ impl Configs {
 }
 
 impl State {
-    /// What is set for a group of the consumer protocol.
+    /// What is set for a group of the consumer protocol. Asked for with every heartbeat.
     pub(crate) fn group_settings(&self, group: &str) -> GroupSettings {
-        let set = self.configs.get(&(ConfigKind::Group, Arc::from(group)));
+        let Some(set) = self.configs.get(ConfigKind::Group, group) else {
+            return GroupSettings::default();
+        };
         // Checked when they were set.
         let time = |name| Some(Duration::from_millis(set.get(name)?.parse().ok()?));
         GroupSettings {
@@ -134,8 +143,9 @@ impl State {
                 }
             }
             ConfigResource::Named(kind, name) => {
-                let key = (kind, name);
-                let present = self.configs.get(&key);
+                let nothing = ConfigValues::default();
+                let present = self.configs.get(kind, &name);
+                let present = present.map_or(&nothing, |set| &**set);
                 if *present != after {
                     if *present != before {
                         return Err(RequestError::ConfigsChanged);
@@ -144,7 +154,7 @@ impl State {
                     if is_new && self.configs.figures.resources >= RESOURCES_MAX {
                         return Err(RequestError::TooManyResources(RESOURCES_MAX));
                     }
-                    let ((kind, name), values) = (key, Arc::new(after));
+                    let values = Arc::new(after);
                     let configs = NamedConfigs { kind, name, values };
                     self.configs.set(configs.clone(), writes);
                     writes.events.push(WatchEvent::ConfigsChanged(configs));
