@@ -18,48 +18,40 @@ fn confluent_kafka_new_protocol() {
     round_trip("python/confluent_new_groups.py");
 }
 
-/// Classic groups of the Java client with all its assignors.
-fn java(version: &str) {
+/// Runs a source file with the Java client of a version.
+fn java(version: &str, file: &str) {
     let Some(kafka) = Kafka::or_skip(version) else {
         return;
     };
     let broker = Broker::on_folder();
     let finished = kafka
-        .class(&crate::source("java/Groups.java").display().to_string())
+        .class(&crate::source(file).display().to_string())
         .args([&broker.bootstrap, &topic("java")])
-        .limit(Duration::from_secs(300))
+        .limit(Duration::from_secs(600))
         .run();
     assert_eq!(finished.output.trim(), "OK", "{}", finished.errors);
 }
 
+/// Classic groups with all assignors.
 #[test]
 fn java_4_2() {
-    java("4.2");
+    java("4.2", "java/Groups.java");
 }
 
 #[test]
 fn java_3_9() {
-    java("3.9");
+    java("3.9", "java/Groups.java");
 }
 
 #[test]
 fn java_2_8() {
-    java("2.8");
+    java("2.8", "java/Groups.java");
 }
 
 /// Java's consumers of the new protocol, and what the admin client is told of them.
 #[test]
 fn java_new_protocol() {
-    let Some(kafka) = Tools::or_skip("4.2") else {
-        return;
-    };
-    let broker = Broker::on_folder();
-    let finished = kafka
-        .class(&crate::source("java/NewGroups.java").display().to_string())
-        .args([&broker.bootstrap, &topic("java")])
-        .limit(Duration::from_secs(600))
-        .run();
-    assert_eq!(finished.output.trim(), "OK", "{}", finished.errors);
+    java("4.2", "java/NewGroups.java");
 }
 
 /// The console consumer with the new protocol, and what the tools say of its group.

@@ -7,64 +7,56 @@ use floe_protocol::messages::alter_configs::{
 };
 use floe_protocol::str::Str;
 
-use super::configs::{Edit, Wanted, alter_all, check_edits};
+use super::configs::{Altered, Edit, Wanted, alter_all, check_edits, refuse_all};
 use super::{Context, Handler, Refuse};
 use crate::error::Failure;
 
 impl Handler for AlterConfigsRequest {
     async fn handle(self, context: &Context) -> AlterConfigsResponse {
-        let resources = &self.resources;
-        let outcomes = alter_all(resources, key, wanted, self.validate_only, context).await;
-        let responses = resources.iter().zip(outcomes);
-        let responses = responses.map(|(resource, outcome)| response(resource, outcome));
         AlterConfigsResponse {
             throttle_time_ms: 0,
-            responses: responses.collect(),
+            responses: alter_all(&self.resources, self.validate_only, context).await,
         }
     }
 }
 
 impl Refuse for AlterConfigsRequest {
     fn refuse(&self, _version: i16, code: ErrorCode) -> Option<AlterConfigsResponse> {
-        let failure = Failure::new(code, code.message());
-        let responses = self.resources.iter();
-        let responses = responses.map(|resource| response(resource, Err(failure.clone())));
         Some(AlterConfigsResponse {
             throttle_time_ms: 0,
-            responses: responses.collect(),
+            responses: refuse_all(&self.resources, code),
         })
     }
 }
 
-fn key(resource: &AlterConfigsResource) -> (i8, &str) {
-    (resource.resource_type, resource.resource_name.as_str())
-}
+impl Altered for AlterConfigsResource {
+    type Response = AlterConfigsResourceResponse;
 
-fn wanted(resource: &AlterConfigsResource) -> Result<Wanted, Failure> {
-    let configs = resource.configs.iter();
-    check_edits(configs.map(|config| (config.name.as_str(), config.value.is_none())))?;
-    let set = resource.configs.iter().filter_map(|config| {
-        let value = config.value.as_ref()?.to_string();
-        Some(Edit::Set(config.name.to_string(), value))
-    });
-    Ok(Wanted {
-        resource_type: resource.resource_type,
-        name: resource.resource_name.to_string(),
-        is_whole: true,
-        edits: set.collect(),
-    })
-}
+    fn key(&self) -> (i8, &str) {
+        (self.resource_type, self.resource_name.as_str())
+    }
 
-fn response(
-    resource: &AlterConfigsResource,
-    outcome: Result<(), Failure>,
-) -> AlterConfigsResourceResponse {
-    let failure = outcome.err();
-    let code = failure.as_ref().map_or(ErrorCode::None, |it| it.code);
-    AlterConfigsResourceResponse {
-        error_code: code.code(),
-        error_message: failure.map(|failure| Str::from(failure.message)),
-        resource_type: resource.resource_type,
-        resource_name: resource.resource_name.clone(),
+    fn wanted(&self) -> Result<Wanted, Failure> {
+        let configs = self.configs.iter();
+        check_edits(configs.map(|config| (config.name.as_str(), config.value.is_none())))?;
+        let set = self.configs.iter().filter_map(|config| {
+            let value = config.value.as_ref()?.to_string();
+            Some(Edit::Set(config.name.to_string(), value))
+        });
+        Ok(Wanted {
+            resource_type: self.resource_type,
+            name: self.resource_name.to_string(),
+            is_whole: true,
+            edits: set.collect(),
+        })
+    }
+
+    fn response(&self, code: ErrorCode, message: Option<Str>) -> AlterConfigsResourceResponse {
+        AlterConfigsResourceResponse {
+            error_code: code.code(),
+            error_message: message,
+            resource_type: self.resource_type,
+            resource_name: self.resource_name.clone(),
+        }
     }
 }

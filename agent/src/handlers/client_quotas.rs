@@ -148,7 +148,9 @@ async fn store(
     let name: Arc<str> = Arc::from(entity.name());
     settle(context, deadline, async |_| {
         loop {
-            let before = context.broker.view.configs(ConfigKind::Quota, &name);
+            let view = &context.broker.view;
+            let seen = view.revision();
+            let before = view.configs(ConfigKind::Quota, &name);
             let before = before.unwrap_or_default();
             let mut after = ConfigValues::clone(&before);
             for (key, value) in edits {
@@ -164,10 +166,8 @@ async fn store(
             };
             match context.broker.metadata.alter_configs(change).await {
                 Ok(revision) => return Ok(((), Some(revision))),
-                // Another change came first, or this agent has not seen all yet.
-                Err(RequestError::ConfigsChanged) => {
-                    tokio::time::sleep(super::configs::LOOK_AGAIN).await;
-                }
+                // Another change came first: it is newer than all that was seen here.
+                Err(RequestError::ConfigsChanged) => view.wait_revision(seen + 1).await,
                 Err(error) => return Err(error),
             }
         }

@@ -8,7 +8,8 @@ use std::time::Duration;
 use floe_metadata::api::RequestError;
 use floe_metadata::api::admin::{AlterConfigs, ConfigKind, ConfigResource, ConfigValues};
 use floe_protocol::error_code::ErrorCode;
-use tokio::time::Instant;
+use floe_protocol::str::Str;
+use tokio::time::{Instant, timeout_at};
 
 use super::Context;
 use super::change::settle;
@@ -32,8 +33,6 @@ pub(super) const GROUP: i8 = 32;
 const VALUE_BYTES_MAX: usize = 32_767;
 /// How long a change may take: its requests do not say.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
-/// Pause before configs that changed meanwhile are looked at again.
-pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// What is to become of one config.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -62,30 +61,60 @@ fn invalid(message: impl Into<String>) -> Failure {
     Failure::new(ErrorCode::InvalidRequest, message)
 }
 
-/// Changes the resources of a request, one after the other, with one outcome each. `key` is a resource's type and
-/// name, `wanted` what is asked of it.
-pub(super) async fn alter_all<'a, R: Sync>(
-    resources: &'a [R],
-    key: impl Fn(&'a R) -> (i8, &'a str) + Send + Sync,
-    wanted: impl Fn(&R) -> Result<Wanted, Failure> + Send + Sync,
+/// A resource in a request that changes configs.
+pub(super) trait Altered: Sync {
+    /// What is answered about it.
+    type Response: Send;
+
+    /// Its type and name.
+    fn key(&self) -> (i8, &str);
+
+    /// What is asked of it.
+    ///
+    /// # Errors
+    /// What is wrong with the request, whatever is set now.
+    fn wanted(&self) -> Result<Wanted, Failure>;
+
+    /// The answer, with a sentence for people where something is wrong.
+    fn response(&self, code: ErrorCode, message: Option<Str>) -> Self::Response;
+
+    /// The answer to what came of it.
+    fn answer(&self, outcome: Result<(), Failure>) -> Self::Response {
+        match outcome {
+            Ok(()) => self.response(ErrorCode::None, None),
+            Err(failure) => self.response(failure.code, Some(Str::from(failure.message))),
+        }
+    }
+}
+
+/// Changes the resources of a request, one after the other, with one answer each.
+pub(super) async fn alter_all<R: Altered>(
+    resources: &[R],
     validate_only: bool,
     context: &Context,
-) -> Vec<Result<(), Failure>> {
+) -> Vec<R::Response> {
     let deadline = Instant::now() + PATIENCE;
-    let repeated = named_twice(resources.iter().map(&key));
-    let mut outcomes = Vec::with_capacity(resources.len());
+    let repeated = named_twice(resources.iter().map(R::key));
+    let mut answers = Vec::with_capacity(resources.len());
     for resource in resources {
-        let outcome = if repeated.contains(&key(resource)) {
+        let outcome = if repeated.contains(&resource.key()) {
             Err(invalid("Each resource must appear at most once."))
         } else {
-            match wanted(resource) {
+            match resource.wanted() {
                 Ok(wanted) => alter(&wanted, validate_only, deadline, context).await,
                 Err(failure) => Err(failure),
             }
         };
-        outcomes.push(outcome);
+        answers.push(resource.answer(outcome));
     }
-    outcomes
+    answers
+}
+
+/// The answers to a request of which nothing is done.
+pub(super) fn refuse_all<R: Altered>(resources: &[R], code: ErrorCode) -> Vec<R::Response> {
+    let failure = Failure::new(code, code.message());
+    let refused = |resource: &R| resource.answer(Err(failure.clone()));
+    resources.iter().map(refused).collect()
 }
 
 /// Resources, by type and name, that a request names more than once.
@@ -182,7 +211,9 @@ pub(super) async fn alter(
     let Some(target) = target(wanted, context)? else {
         return Ok(());
     };
+    let view = &context.broker.view;
     loop {
+        let seen = view.revision();
         let (resource, before) = present(&target, context);
         let after = edited(&target, &before, wanted)?;
         check(&target, &after, context)?;
@@ -208,10 +239,13 @@ pub(super) async fn alter(
         if is_done.await? {
             return Ok(());
         }
-        if Instant::now() >= deadline {
+        // What came first is newer than all that was seen here.
+        if timeout_at(deadline, view.wait_revision(seen + 1))
+            .await
+            .is_err()
+        {
             return Err(RequestError::ConfigsChanged.into());
         }
-        tokio::time::sleep(LOOK_AGAIN).await;
     }
 }
 

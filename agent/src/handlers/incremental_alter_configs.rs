@@ -7,7 +7,7 @@ use floe_protocol::messages::incremental_alter_configs::{
 };
 use floe_protocol::str::Str;
 
-use super::configs::{Edit, Wanted, alter_all, check_edits};
+use super::configs::{Altered, Edit, Wanted, alter_all, check_edits, refuse_all};
 use super::{Context, Handler, Refuse};
 use crate::error::Failure;
 
@@ -15,46 +15,52 @@ const DELETE: i8 = 1;
 
 impl Handler for IncrementalAlterConfigsRequest {
     async fn handle(self, context: &Context) -> IncrementalAlterConfigsResponse {
-        let resources = &self.resources;
-        let outcomes = alter_all(resources, key, wanted, self.validate_only, context).await;
-        let responses = resources.iter().zip(outcomes);
-        let responses = responses.map(|(resource, outcome)| response(resource, outcome));
         IncrementalAlterConfigsResponse {
             throttle_time_ms: 0,
-            responses: responses.collect(),
+            responses: alter_all(&self.resources, self.validate_only, context).await,
         }
     }
 }
 
 impl Refuse for IncrementalAlterConfigsRequest {
     fn refuse(&self, _version: i16, code: ErrorCode) -> Option<IncrementalAlterConfigsResponse> {
-        let failure = Failure::new(code, code.message());
-        let responses = self.resources.iter();
-        let responses = responses.map(|resource| response(resource, Err(failure.clone())));
         Some(IncrementalAlterConfigsResponse {
             throttle_time_ms: 0,
-            responses: responses.collect(),
+            responses: refuse_all(&self.resources, code),
         })
     }
 }
 
-fn key(resource: &AlterConfigsResource) -> (i8, &str) {
-    (resource.resource_type, resource.resource_name.as_str())
-}
+impl Altered for AlterConfigsResource {
+    type Response = AlterConfigsResourceResponse;
 
-fn wanted(resource: &AlterConfigsResource) -> Result<Wanted, Failure> {
-    let edits = resource.configs.iter().map(|config| {
-        let lacks = config.value.is_none() && config.config_operation != DELETE;
-        (config.name.as_str(), lacks)
-    });
-    check_edits(edits)?;
-    let edits = resource.configs.iter().map(edit);
-    Ok(Wanted {
-        resource_type: resource.resource_type,
-        name: resource.resource_name.to_string(),
-        is_whole: false,
-        edits: edits.collect::<Result<_, _>>()?,
-    })
+    fn key(&self) -> (i8, &str) {
+        (self.resource_type, self.resource_name.as_str())
+    }
+
+    fn wanted(&self) -> Result<Wanted, Failure> {
+        let edits = self.configs.iter().map(|config| {
+            let lacks = config.value.is_none() && config.config_operation != DELETE;
+            (config.name.as_str(), lacks)
+        });
+        check_edits(edits)?;
+        let edits = self.configs.iter().map(edit);
+        Ok(Wanted {
+            resource_type: self.resource_type,
+            name: self.resource_name.to_string(),
+            is_whole: false,
+            edits: edits.collect::<Result<_, _>>()?,
+        })
+    }
+
+    fn response(&self, code: ErrorCode, message: Option<Str>) -> AlterConfigsResourceResponse {
+        AlterConfigsResourceResponse {
+            error_code: code.code(),
+            error_message: message,
+            resource_type: self.resource_type,
+            resource_name: self.resource_name.clone(),
+        }
+    }
 }
 
 fn edit(config: &AlterableConfig) -> Result<Edit, Failure> {
@@ -71,18 +77,4 @@ fn edit(config: &AlterableConfig) -> Result<Edit, Failure> {
             return Err(Failure::new(ErrorCode::InvalidRequest, message));
         }
     })
-}
-
-fn response(
-    resource: &AlterConfigsResource,
-    outcome: Result<(), Failure>,
-) -> AlterConfigsResourceResponse {
-    let failure = outcome.err();
-    let code = failure.as_ref().map_or(ErrorCode::None, |it| it.code);
-    AlterConfigsResourceResponse {
-        error_code: code.code(),
-        error_message: failure.map(|failure| Str::from(failure.message)),
-        resource_type: resource.resource_type,
-        resource_name: resource.resource_name.clone(),
-    }
 }

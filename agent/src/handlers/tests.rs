@@ -12,6 +12,9 @@ mod topics;
 use floe_protocol::messages::create_topics::{
     CreatableTopic, CreatableTopicConfig, CreateTopicsRequest,
 };
+use floe_protocol::messages::list_offsets::{
+    ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
+};
 use floe_protocol::messages::metadata::{MetadataRequest, MetadataRequestTopic};
 use floe_protocol::str::Str;
 
@@ -54,6 +57,24 @@ fn metadata_of(names: &[&str]) -> MetadataRequest {
         allow_auto_topic_creation: false,
         ..MetadataRequest::default()
     }
+}
+
+/// What ListOffsets finds in partition 0 of topic `t`: offset and timestamp.
+async fn listed(client: &mut Client, timestamp: i64) -> (i64, i64) {
+    let request = ListOffsetsRequest {
+        replica_id: -1,
+        topics: vec![ListOffsetsTopic {
+            name: text("t"),
+            partitions: vec![ListOffsetsPartition {
+                timestamp,
+                ..ListOffsetsPartition::default()
+            }],
+        }],
+        ..ListOffsetsRequest::default()
+    };
+    let answer = client.call(10, &request).await;
+    let found = &answer.topics[0].partitions[0];
+    (found.offset, found.timestamp)
 }
 
 /// A topic that must come into being.

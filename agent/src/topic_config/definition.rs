@@ -103,6 +103,25 @@ pub enum ValueError {
     EmptyElement(String),
 }
 
+/// A row of a table of configs that have a default.
+pub(super) const fn row(
+    name: &'static str,
+    kind: Kind,
+    default: &'static str,
+    check: Check,
+    broker_names: &'static [(&'static str, i64)],
+    documentation: &'static str,
+) -> Definition {
+    Definition {
+        name,
+        kind,
+        default: Some(default),
+        check,
+        broker_names,
+        documentation,
+    }
+}
+
 impl Definition {
     /// Checks `value`.
     ///

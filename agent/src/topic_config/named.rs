@@ -1,28 +1,10 @@
 //! Configs of groups (KIP-848, KIP-932, KIP-1071) and of subscriptions to clients' metrics (KIP-714), as Kafka 4.2
 //! has them.
 
-use super::definition::{Check, Definition, Kind};
+use super::definition::{Check, Definition, Kind, row};
 use super::{BrokerSettings, ConfigError, ConfigValues, ValueError};
 
 const ISOLATIONS: &[&str] = &["read_committed", "read_uncommitted"];
-
-const fn row(
-    name: &'static str,
-    kind: Kind,
-    default: &'static str,
-    check: Check,
-    broker_names: &'static [(&'static str, i64)],
-    documentation: &'static str,
-) -> Definition {
-    Definition {
-        name,
-        kind,
-        default: Some(default),
-        check,
-        broker_names,
-        documentation,
-    }
-}
 
 /// The configs of groups, sorted by name.
 #[rustfmt::skip]

@@ -3,29 +3,11 @@
 //! Every one is accepted, kept and reported, so that tools and applications find what they set. Those
 //! that speak of disks, replicas or tiers change nothing here, and their documentation says so.
 
-use super::definition::{Check, Definition, Kind};
+use super::definition::{Check, Definition, Kind, row};
 
 const POLICIES: &[&str] = &["compact", "delete"];
 const CODECS: &[&str] = &["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"];
 const TIMESTAMP_TYPES: &[&str] = &["CreateTime", "LogAppendTime"];
-
-const fn row(
-    name: &'static str,
-    kind: Kind,
-    default: &'static str,
-    check: Check,
-    broker_names: &'static [(&'static str, i64)],
-    documentation: &'static str,
-) -> Definition {
-    Definition {
-        name,
-        kind,
-        default: Some(default),
-        check,
-        broker_names,
-        documentation,
-    }
-}
 
 /// The table, sorted by name.
 #[rustfmt::skip]

@@ -5,15 +5,12 @@ use floe_protocol::messages::delete_records::{
 };
 use floe_protocol::messages::describe_log_dirs::{DescribableLogDirTopic, DescribeLogDirsRequest};
 use floe_protocol::messages::fetch::{FetchPartition, FetchRequest, FetchTopic};
-use floe_protocol::messages::list_offsets::{
-    ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
-};
 use floe_protocol::messages::offset_for_leader_epoch::{
     OffsetForLeaderEpochRequest, OffsetForLeaderPartition, OffsetForLeaderTopic,
 };
 
 use super::super::produce::tests::{broker, records, request as produce};
-use super::text;
+use super::{listed, text};
 use crate::testing::Client;
 
 async fn write(client: &mut Client, values: &[&str]) {
@@ -70,19 +67,7 @@ async fn fetch(client: &mut Client, fetch_offset: i64) -> (i16, i64, usize) {
 }
 
 async fn list(client: &mut Client, timestamp: i64) -> i64 {
-    let request = ListOffsetsRequest {
-        replica_id: -1,
-        topics: vec![ListOffsetsTopic {
-            name: text("t"),
-            partitions: vec![ListOffsetsPartition {
-                timestamp,
-                ..ListOffsetsPartition::default()
-            }],
-        }],
-        ..ListOffsetsRequest::default()
-    };
-    let answer = client.call(10, &request).await;
-    answer.topics[0].partitions[0].offset
+    listed(client, timestamp).await.0
 }
 
 async fn size(client: &mut Client) -> i64 {

@@ -2,9 +2,6 @@
 
 use floe_protocol::compression::Compression;
 use floe_protocol::messages::list_config_resources::ListConfigResourcesRequest;
-use floe_protocol::messages::list_offsets::{
-    ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
-};
 use floe_protocol::record_batch::BatchBuilder;
 
 use super::super::super::produce::tests::{broker, now_ms, request as produce};
@@ -187,24 +184,9 @@ async fn the_time_of_log_append_is_found_again() {
     let answer = client.call(9, &produce(-1, &[(0, bytes)])).await;
     let stamped = answer.responses[0].partition_responses[0].log_append_time_ms;
     assert!(stamped > sent + 1);
-    let mut list = async |timestamp| {
-        let request = ListOffsetsRequest {
-            replica_id: -1,
-            topics: vec![ListOffsetsTopic {
-                name: text("t"),
-                partitions: vec![ListOffsetsPartition {
-                    timestamp,
-                    ..ListOffsetsPartition::default()
-                }],
-            }],
-            ..ListOffsetsRequest::default()
-        };
-        let answer = client.call(7, &request).await;
-        let found = &answer.topics[0].partitions[0];
-        (found.offset, found.timestamp)
-    };
     for timestamp in [0, sent + 1, stamped, -3] {
-        assert_eq!(list(timestamp).await, (0, stamped), "{timestamp}");
+        let found = listed(&mut client, timestamp).await;
+        assert_eq!(found, (0, stamped), "{timestamp}");
     }
-    assert_eq!(list(stamped + 1).await, (-1, -1));
+    assert_eq!(listed(&mut client, stamped + 1).await, (-1, -1));
 }
