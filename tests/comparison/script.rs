@@ -8,7 +8,6 @@
 //! - `until: {/json/pointer: value}`: asked again until the answer is so; only the last one counts.
 //! - `start: true`: sent without waiting; a later `{await: NAME}` takes the answer.
 //! - `quiet: true`: the answer is not compared.
-//! - `{pause_ms: N}`: nothing is asked for that time.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -32,8 +31,6 @@ pub(crate) enum Step {
     Ask(Ask),
     /// The answer to a request that was sent without waiting, by its step's name.
     Await(String),
-    /// Milliseconds in which nothing is asked.
-    Pause(u64),
 }
 
 /// One request.
@@ -93,9 +90,6 @@ fn read(path: &Path) -> Script {
 fn step(value: &Value) -> Step {
     if let Some(name) = value["await"].as_str() {
         return Step::Await(name.to_owned());
-    }
-    if let Some(pause_ms) = value["pause_ms"].as_u64() {
-        return Step::Pause(pause_ms);
     }
     let ask = value["ask"]
         .as_str()

@@ -76,7 +76,6 @@ pub(crate) fn run(
     session.learn();
     for step in &script.steps {
         match step {
-            Step::Pause(pause_ms) => wait::pause(Duration::from_millis(*pause_ms)),
             Step::Await(name) => {
                 let (ask, answer) = session
                     .started

@@ -73,10 +73,12 @@ public class Groups {
                         consumer.poll(Duration.ofMillis(50)).forEach(record -> seen
                                 .computeIfAbsent(Integer.parseInt(record.value()), n -> new AtomicInteger())
                                 .incrementAndGet());
+                        polled();
                     }
                     consumer.commitSync();
                 } catch (Throwable error) {
                     failed = error;
+                    polled();
                 }
             });
             thread.start();
@@ -130,11 +132,23 @@ public class Groups {
         }
     }
 
+    private static final Object POLLED = new Object();
+
+    /** A member has polled: something may be another way now. */
+    static void polled() {
+        synchronized (POLLED) {
+            POLLED.notifyAll();
+        }
+    }
+
+    /** Looks at a condition, again each time a member has polled. */
     static void until(String what, BooleanSupplier done) throws Exception {
-        long end = System.currentTimeMillis() + LIMIT_MS;
+        long end = System.nanoTime() + LIMIT_MS * 1_000_000;
         while (!done.getAsBoolean()) {
-            check(System.currentTimeMillis() < end, "not in time: " + what);
-            Thread.sleep(20);
+            check(System.nanoTime() < end, "not in time: " + what);
+            synchronized (POLLED) {
+                POLLED.wait(1000);
+            }
         }
     }
 

@@ -84,10 +84,12 @@ public class NewGroups {
                     consumer.assignment().forEach(it -> now.add(it.partition()));
                     assigned.retainAll(now);
                     assigned.addAll(now);
+                    polled();
                 }
             } catch (Throwable error) {
                 failed = error;
             }
+            polled();
         }
 
         /** Up to 4.2 a commit fails for good if the member's epoch is raised meanwhile; the next one has it. */
@@ -247,11 +249,23 @@ public class NewGroups {
         return future.get(60, TimeUnit.SECONDS);
     }
 
+    private static final Object POLLED = new Object();
+
+    /** A member has polled: something may be another way now. */
+    static void polled() {
+        synchronized (POLLED) {
+            POLLED.notifyAll();
+        }
+    }
+
+    /** Looks at a condition, again each time a member has polled, or when none is left to a second later. */
     static void until(String what, BooleanSupplier done) throws Exception {
         long end = System.nanoTime() + LIMIT_MS * 1_000_000;
         while (!done.getAsBoolean()) {
             check(System.nanoTime() < end, what);
-            Thread.sleep(50);
+            synchronized (POLLED) {
+                POLLED.wait(1000);
+            }
         }
     }
 

@@ -51,7 +51,9 @@ async def main(bootstrap, topic):
     other = consumer_of(bootstrap, topic, group)
     await other.start()
     while not (other.assignment() and consumer.assignment()) or other.assignment() & consumer.assignment():
-        await asyncio.sleep(0.1)
+        # Nothing is left to read: what they wait for is each other.
+        for one in (consumer, other):
+            assert not await one.getmany(timeout_ms=50)
     await produce(bootstrap, topic, 2 * RECORDS)
     shares = [asyncio.create_task(read(it, len(it.assignment()) * 2 * RECORDS // PARTITIONS)) for it in (consumer, other)]
     values = [value for share in await asyncio.gather(*shares) for value in share]

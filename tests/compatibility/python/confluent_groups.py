@@ -1,39 +1,23 @@
 """Groups of confluent-kafka against a broker: BOOTSTRAP TOPIC. Prints OK."""
 
 import sys
-import time
 
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Producer, TopicPartition
+from confluent import member, produce, until
+from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 RECORDS = 600
 PARTITIONS = 6
-LIMIT = 60
 
 
-def produce(bootstrap, topic, numbers):
-    producer = Producer({"bootstrap.servers": bootstrap})
-    for n in numbers:
-        producer.produce(topic, str(n), partition=n % PARTITIONS)
-    assert producer.flush(60) == 0
-
-
-def member(bootstrap, group, strategy, **settings):
-    return Consumer({
-        "bootstrap.servers": bootstrap, "group.id": group, "auto.offset.reset": "earliest",
-        "enable.auto.commit": False, "partition.assignment.strategy": strategy, **settings})
-
-
-def until(what, done):
-    end = time.monotonic() + LIMIT
-    while not done():
-        assert time.monotonic() < end, what
+def classic(bootstrap, group, strategy, **settings):
+    return member(bootstrap, group, **{"partition.assignment.strategy": strategy, **settings})
 
 
 def shared(bootstrap, topic, strategy):
     """Three members share the partitions; one leaves, and all records are read."""
     group = f"{topic}-{strategy}"
-    members = [member(bootstrap, group, strategy) for _ in range(3)]
+    members = [classic(bootstrap, group, strategy) for _ in range(3)]
     for one in members:
         one.subscribe([topic])
     read = set()
@@ -58,7 +42,7 @@ def static(bootstrap, topic):
     """A static member that comes back within its session keeps its partitions."""
     group = f"{topic}-static"
     for _ in range(2):
-        one = member(bootstrap, group, "range", **{"group.instance.id": "one"})
+        one = classic(bootstrap, group, "range", **{"group.instance.id": "one"})
         one.subscribe([topic])
         until("all partitions", lambda: one.poll(0.05) is not None and len(one.assignment()) == PARTITIONS)
         one.close()
@@ -75,7 +59,7 @@ def tools(bootstrap, topic, group):
     assert sum(found.offset for found in offsets) == RECORDS, offsets
     moved = [ConsumerGroupTopicPartitions(group, [TopicPartition(topic, 0, 7)])]
     admin.alter_consumer_group_offsets(moved)[group].result(30)
-    one = member(bootstrap, group, "range")
+    one = classic(bootstrap, group, "range")
     found = one.committed([TopicPartition(topic, 0)], 30)
     assert found[0].offset == 7, found
     one.close()
@@ -88,7 +72,7 @@ def main(bootstrap, topic):
     admin = AdminClient({"bootstrap.servers": bootstrap})
     for made in admin.create_topics([NewTopic(topic, PARTITIONS, 1)]).values():
         made.result(60)
-    produce(bootstrap, topic, range(RECORDS))
+    produce(bootstrap, topic, range(RECORDS), PARTITIONS)
     for strategy in ("range", "roundrobin", "cooperative-sticky"):
         group = shared(bootstrap, topic, strategy)
     static(bootstrap, topic)

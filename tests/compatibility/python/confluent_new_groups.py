@@ -3,35 +3,15 @@
 import sys
 import time
 
-from confluent_kafka import Consumer, Producer
+from confluent import member, produce, until
 from confluent_kafka.admin import AdminClient, NewTopic
 
 RECORDS = 120
 PARTITIONS = 6
-LIMIT = 60
-
-
-def produce(bootstrap, topic, numbers):
-    producer = Producer({"bootstrap.servers": bootstrap})
-    for n in numbers:
-        producer.produce(topic, str(n), partition=n % PARTITIONS)
-    assert producer.flush(60) == 0
-
-
-def member(bootstrap, group, **settings):
-    return Consumer({
-        "bootstrap.servers": bootstrap, "group.id": group, "auto.offset.reset": "earliest",
-        "enable.auto.commit": False, **settings})
 
 
 def new(bootstrap, group, **settings):
     return member(bootstrap, group, **{"group.protocol": "consumer", **settings})
-
-
-def until(what, done):
-    end = time.monotonic() + LIMIT
-    while not done():
-        assert time.monotonic() < end, what
 
 
 def reader(read):
@@ -68,11 +48,10 @@ def pattern(bootstrap, topic, admin):
     one.subscribe([f"^{topic}-later.*"])
     read = []
     poll = reader(read)
-    for _ in range(20):
-        poll(one)
+    until("a first look at the topics", lambda: poll(one) == 0 and one.memberid())
     for made in admin.create_topics([NewTopic(f"{topic}-later-1", PARTITIONS, 1)]).values():
         made.result(60)
-    produce(bootstrap, f"{topic}-later-1", range(60))
+    produce(bootstrap, f"{topic}-later-1", range(60), PARTITIONS)
     until("the records of a topic that came later", lambda: poll(one) >= 0 and len(read) == 60)
     one.close()
 
@@ -117,7 +96,7 @@ def main(bootstrap, topic):
     admin = AdminClient({"bootstrap.servers": bootstrap})
     for made in admin.create_topics([NewTopic(topic, PARTITIONS, 1)]).values():
         made.result(60)
-    produce(bootstrap, topic, range(RECORDS))
+    produce(bootstrap, topic, range(RECORDS), PARTITIONS)
     for assignor in ("uniform", "range"):
         shared(bootstrap, topic, assignor)
     pattern(bootstrap, topic, admin)
