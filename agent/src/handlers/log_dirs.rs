@@ -3,6 +3,7 @@
 //! Tools ask every broker and add up what they say, so a broker tells only of partitions it leads for this client:
 //! all or none.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use floe_metadata::api::Topic;
@@ -90,11 +91,17 @@ fn asked(request: &DescribeLogDirsRequest, context: &Context) -> Vec<(Arc<Topic>
             })
             .collect();
     };
-    let known = topics.iter().filter_map(|wanted| {
-        let topic = view.topic_by_name(&wanted.topic)?;
-        let partitions = wanted.partitions.iter().copied();
-        let partitions = partitions.filter(|index| (0..topic.partition_count).contains(index));
-        Some((Arc::clone(&topic), partitions.collect()))
+    // Each once, however often it is named: tools add sizes up.
+    let mut wanted = BTreeMap::<&str, BTreeSet<i32>>::new();
+    for topic in topics {
+        let indexes = wanted.entry(&topic.topic).or_default();
+        indexes.extend(&topic.partitions);
+    }
+    let known = wanted.into_iter().filter_map(|(name, indexes)| {
+        let topic = view.topic_by_name(name)?;
+        let existing = 0..topic.partition_count;
+        let partitions = indexes.into_iter().filter(|it| existing.contains(it));
+        Some((topic, partitions.collect()))
     });
     known.collect()
 }

@@ -8,7 +8,7 @@ use floe_protocol::messages::alter_partition_reassignments::{
 use floe_protocol::messages::alter_replica_log_dirs::{
     AlterReplicaLogDir, AlterReplicaLogDirTopic, AlterReplicaLogDirsRequest,
 };
-use floe_protocol::messages::describe_log_dirs::DescribeLogDirsRequest;
+use floe_protocol::messages::describe_log_dirs::{DescribableLogDirTopic, DescribeLogDirsRequest};
 use floe_protocol::messages::describe_producers::{DescribeProducersRequest, TopicRequest};
 use floe_protocol::messages::describe_quorum::{DescribeQuorumRequest, PartitionData, TopicData};
 use floe_protocol::messages::elect_leaders::{ElectLeadersRequest, TopicPartitions};
@@ -61,6 +61,25 @@ async fn the_store_is_one_directory() {
         topics: Some(vec![]),
     };
     assert!(client.call(4, &none).await.results[0].topics.is_empty());
+    let named_again = [vec![1, 0, 1], vec![2, 1]].map(|partitions| DescribableLogDirTopic {
+        topic: text("t"),
+        partitions,
+    });
+    let again = DescribeLogDirsRequest {
+        topics: Some(named_again.into()),
+    };
+    let answer = client.call(4, &again).await;
+    let topics = answer.results[0].topics.iter();
+    let told: Vec<Vec<_>> = topics
+        .map(|topic| {
+            topic
+                .partitions
+                .iter()
+                .map(|it| it.partition_index)
+                .collect()
+        })
+        .collect();
+    assert_eq!(told, [vec![0, 1, 2]], "each once, or tools add it up twice");
     let alter = AlterReplicaLogDirsRequest {
         dirs: [dir.as_str(), "/elsewhere"]
             .map(|path| AlterReplicaLogDir {
