@@ -5,6 +5,7 @@
 //! on their way then and wait for others; all other requests are finished within it. A panic in a handler costs that request, not the process.
 
 mod admin;
+mod later;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -17,18 +18,15 @@ use floe_protocol::decoder::Decoder;
 use floe_protocol::encoder::Encoder;
 use floe_protocol::error_code::ErrorCode;
 use floe_protocol::header::{HeaderStart, RequestHeader, encode_response_header};
-use floe_protocol::messages::fetch::FetchRequest;
-use floe_protocol::messages::produce::{ProduceRequest, ProduceResponse};
 use floe_protocol::messages::{Message, Request};
 use tokio::time::Instant;
 
 use crate::broker::Broker;
 use crate::connection::Connection;
 use crate::connection::close::CloseCause;
-use crate::handlers::produce::Answered;
 use crate::handlers::{self, Context, Handler, Refuse};
 use crate::memory::MemoryPermit;
-use crate::panics::{guarded, guarded_future};
+use crate::panics::guarded_future;
 
 /// The APIs this broker serves: exactly what ApiVersions advertises. Sorted by key.
 pub(crate) const HANDLED: &[ApiKey] = &[
@@ -201,13 +199,13 @@ async fn route(
     }
     // One boxed future per API: the connection's own future stays small.
     let answer: AnswerFuture = match opened.api {
-        ApiKey::Produce => return produce(&context, opened, frame),
-        ApiKey::Fetch => return fetch(&context, opened, frame),
+        ApiKey::Produce => return later::produce(&context, opened, frame),
+        ApiKey::Fetch => return later::fetch(&context, opened, frame),
         ApiKey::JoinGroup => {
-            return park::<m::join_group::JoinGroupRequest>(context, opened, frame);
+            return later::park::<m::join_group::JoinGroupRequest>(context, opened, frame);
         }
         ApiKey::SyncGroup => {
-            return park::<m::sync_group::SyncGroupRequest>(context, opened, frame);
+            return later::park::<m::sync_group::SyncGroupRequest>(context, opened, frame);
         }
         ApiKey::ListOffsets => Box::pin(serve::<m::list_offsets::ListOffsetsRequest>(
             context, opened, frame,
@@ -355,41 +353,6 @@ async fn serve<R: Handler>(context: Context, mut opened: Opened, frame: Frame) -
     answer
 }
 
-/// Begins a request whose answer depends on other clients and may come minutes later. Holds no memory of the
-/// frame meanwhile.
-fn park<R: Handler + Send + 'static>(
-    context: Context,
-    mut opened: Opened,
-    frame: Frame,
-) -> Dispatched
-where
-    R::Response: Send,
-{
-    let request: R = match decode_body(&context, &mut opened) {
-        Ok(request) => request,
-        Err(cause) => return Dispatched::Ready(Answer::Close(cause)),
-    };
-    let (version, correlation_id) = (opened.version, opened.correlation_id);
-    let arrived = frame.arrived;
-    drop((opened, frame));
-    Dispatched::Waiting(Box::pin(async move {
-        let handled = guarded_future(request.handle(&context)).await;
-        let metrics = &context.broker.metrics;
-        metrics.request_took(R::KEY, arrived.elapsed());
-        let answer = match handled {
-            Ok(response) => encode::<R>(version, correlation_id, &response),
-            Err(_) => {
-                metrics.handler_panics.inc();
-                None
-            }
-        };
-        answer.unwrap_or(Answer::Close(CloseCause::HandlerFailed {
-            api: R::KEY,
-            version,
-        }))
-    }))
-}
-
 /// The frame of a response; `None` if it cannot be written in this version, which is a bug.
 fn encode<R: Request>(version: i16, correlation_id: i32, response: &R::Response) -> Option<Answer> {
     let mut encoder = Encoder::new();
@@ -418,123 +381,4 @@ fn failure<R: Refuse>(context: &Context, frame: &Bytes) -> Answer {
         api: R::KEY,
         version,
     }))
-}
-
-/// Enqueues the batches of a Produce request; its answer waits for their commit.
-fn produce(context: &Context, mut opened: Opened, frame: Frame) -> Dispatched {
-    let request: ProduceRequest = match decode_body(context, &mut opened) {
-        Ok(request) => request,
-        Err(cause) => return Dispatched::Ready(Answer::Close(cause)),
-    };
-    let (version, correlation_id) = (opened.version, opened.correlation_id);
-    drop(opened);
-    let wants_answer = request.acks != 0;
-    let Frame {
-        bytes,
-        permit,
-        arrived,
-    } = frame;
-    let taken = guarded(|| {
-        handlers::produce::handle(
-            &context.broker,
-            &context.connection,
-            version,
-            request,
-            permit,
-        )
-    });
-    let Ok(response) = taken else {
-        return Dispatched::Ready(failure::<ProduceRequest>(context, &bytes));
-    };
-    // From here on only the batches hold the frame.
-    drop(bytes);
-    let broker = Arc::clone(&context.broker);
-    Dispatched::Waiting(Box::pin(async move {
-        let response = guarded_future(response).await;
-        broker
-            .metrics
-            .request_took(ApiKey::Produce, arrived.elapsed());
-        let answer = match response {
-            Ok(Answered { response, is_last }) if wants_answer => {
-                match encode::<ProduceRequest>(version, correlation_id, &response) {
-                    Some(Answer::Frame(pieces)) if is_last => {
-                        Some(Answer::Last(pieces, CloseCause::ProduceUndecided))
-                    }
-                    answer => answer,
-                }
-            }
-            // Nobody can be told of an error but by closing the connection (protocol guide, Produce).
-            Ok(Answered { response, .. }) => match first_error(&response) {
-                Some(code) => Some(Answer::Close(CloseCause::UnacknowledgedProduceFailed {
-                    code,
-                })),
-                None => Some(Answer::Silent),
-            },
-            Err(_) => {
-                broker.metrics.handler_panics.inc();
-                None
-            }
-        };
-        answer.unwrap_or(Answer::Close(CloseCause::HandlerFailed {
-            api: ApiKey::Produce,
-            version,
-        }))
-    }))
-}
-
-/// Starts a Fetch; its answer waits for data or time.
-fn fetch(context: &Context, mut opened: Opened, frame: Frame) -> Dispatched {
-    let request: FetchRequest = match decode_body(context, &mut opened) {
-        Ok(request) => request,
-        Err(cause) => return Dispatched::Ready(Answer::Close(cause)),
-    };
-    let (version, correlation_id) = (opened.version, opened.correlation_id);
-    let Frame {
-        bytes,
-        permit,
-        arrived,
-    } = frame;
-    let taken = guarded(|| {
-        handlers::fetch::handle(
-            &context.broker,
-            &context.connection,
-            version,
-            request,
-            permit,
-        )
-    });
-    let Ok(response) = taken else {
-        return Dispatched::Ready(failure::<FetchRequest>(context, &bytes));
-    };
-    drop((opened, bytes));
-    let broker = Arc::clone(&context.broker);
-    Dispatched::Waiting(Box::pin(async move {
-        let response = guarded_future(response).await;
-        broker
-            .metrics
-            .request_took(ApiKey::Fetch, arrived.elapsed());
-        let answer = match response {
-            Ok(response) => encode::<FetchRequest>(version, correlation_id, &response),
-            Err(_) => {
-                broker.metrics.handler_panics.inc();
-                None
-            }
-        };
-        answer.unwrap_or(Answer::Close(CloseCause::HandlerFailed {
-            api: ApiKey::Fetch,
-            version,
-        }))
-    }))
-}
-
-/// The first error in a response.
-fn first_error(response: &ProduceResponse) -> Option<ErrorCode> {
-    let partitions = response
-        .responses
-        .iter()
-        .flat_map(|topic| &topic.partition_responses);
-    partitions
-        .map(|partition| partition.error_code)
-        .find(|code| *code != ErrorCode::None.code())
-        .map(|code| ErrorCode::from_code(code).unwrap_or(ErrorCode::UnknownServerError))
 }

@@ -9,20 +9,21 @@
 //! group changes by [`Outcome::Save`] and by the commands that follow from what is allowed here, in this order.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
 
 use floe_protocol::error_code::ErrorCode;
 
 use super::Saved;
-use super::classic::{Described, Effect, Group, GroupConfig, JoinAnswer, SyncAnswer, Token};
-use super::consumer::{self, Catalog, GroupSettings, Topics};
-use crate::api::groups::{GroupReply, Identity, JoinRequest, ListedGroup, SyncRequest};
+use super::classic::{Effect, Group, GroupConfig, JoinAnswer, SyncAnswer, Token};
+use super::consumer::{Catalog, GroupSettings, Topics};
+use crate::api::groups::{GroupReply, Identity, JoinRequest, SyncRequest};
 use machine::Machine;
 
 mod heartbeat;
+mod listing;
 mod machine;
+mod offsets;
 
 #[cfg(test)]
 mod tests;
@@ -240,74 +241,6 @@ impl<W> Coordinator<W> {
         (codes, outcomes)
     }
 
-    /// Whether somebody may commit offsets; the state keeps the group from then on.
-    ///
-    /// # Errors
-    /// The code for all offsets of the commit.
-    pub(crate) fn may_commit(
-        &mut self,
-        now: Duration,
-        by: &Identity,
-        unknown: ErrorCode,
-    ) -> Result<Arc<str>, ErrorCode> {
-        if !self.groups.contains_key(by.group.as_str()) && by.generation >= 0 {
-            return Err(unknown);
-        }
-        let name = self.name(&by.group);
-        let entry = self.entry(&name);
-        let (id, instance) = (&by.member_id, by.instance.as_deref());
-        match &mut entry.group {
-            Machine::Classic(group) => group.may_commit(now, id, instance, by.generation)?,
-            Machine::Consumer(group) => {
-                // Versions that know of missing groups know of epochs as well.
-                let knows_epochs = unknown == ErrorCode::GroupIdNotFound;
-                group.check_epoch(id, instance, by.generation, knows_epochs)?;
-            }
-        }
-        entry.is_kept = true;
-        Ok(name)
-    }
-
-    /// Whether somebody may read offsets: of a group of the consumer protocol only a member of the present epoch,
-    /// or nobody in particular.
-    ///
-    /// # Errors
-    /// The code for the group.
-    pub(crate) fn may_fetch(
-        &self,
-        name: &str,
-        member_id: Option<&str>,
-        epoch: i32,
-    ) -> Result<(), ErrorCode> {
-        match self.groups.get(name).map(|entry| &entry.group) {
-            Some(Machine::Consumer(group)) if member_id.is_some() || epoch >= 0 => {
-                group.check_epoch(member_id.unwrap_or_default(), None, epoch, true)
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Whether offsets of a group may be deleted one by one, and which topics its members read: of these none.
-    /// `None` for all.
-    ///
-    /// # Errors
-    /// The code for all of them.
-    pub(crate) fn subscribed(&self, name: &str) -> Result<Option<BTreeSet<String>>, ErrorCode> {
-        let entry = self.groups.get(name).ok_or(ErrorCode::GroupIdNotFound)?;
-        let saved = match &entry.group {
-            Machine::Classic(group) => group.saved(),
-            Machine::Consumer(group) => return Ok(Some(group.topics_read())),
-        };
-        if saved.members.is_empty() {
-            return Ok(Some(BTreeSet::new()));
-        }
-        if saved.is_of_consumers() {
-            Ok(saved.subscribed())
-        } else {
-            Err(ErrorCode::NonEmptyGroup)
-        }
-    }
-
     /// Forgets a group without members; its name, if it was there.
     ///
     /// # Errors
@@ -334,38 +267,6 @@ impl<W> Coordinator<W> {
             self.forget(&name);
         } else {
             self.entry(&name).is_kept = false;
-        }
-    }
-
-    /// Up to `count` groups after a name, by name.
-    pub(crate) fn list(&self, after: Option<&str>, count: usize) -> Vec<ListedGroup> {
-        let after = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let groups = self.groups.range::<str, _>((after, Bound::Unbounded));
-        let listed = groups.take(count).map(|(name, entry)| ListedGroup {
-            name: name.to_string(),
-            protocol_type: entry.group.protocol_type().to_owned(),
-            state: entry.group.state(),
-        });
-        listed.collect()
-    }
-
-    /// One classic group.
-    pub(crate) fn describe(&self, name: &str) -> Option<Described> {
-        match &self.groups.get(name)?.group {
-            Machine::Classic(group) => Some(group.described()),
-            Machine::Consumer(_) => None,
-        }
-    }
-
-    /// One group of the consumer protocol.
-    pub(crate) fn describe_consumers(
-        &self,
-        topics: &dyn Topics,
-        name: &str,
-    ) -> Option<consumer::Described> {
-        match &self.groups.get(name)?.group {
-            Machine::Classic(_) => None,
-            Machine::Consumer(group) => Some(group.described(self.catalog(topics))),
         }
     }
 
