@@ -6,6 +6,7 @@
 
 pub mod compare;
 pub mod cpu;
+pub mod groups;
 pub mod histogram;
 pub mod json;
 pub mod load;
