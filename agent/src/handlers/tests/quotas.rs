@@ -137,6 +137,34 @@ async fn quotas_are_kept_and_found_by_whom_they_are_for() {
 }
 
 #[tokio::test]
+async fn what_two_clients_set_for_one_user_at_once_is_all_kept() {
+    let agent = agent(&[]).await;
+    let alice = ("user", Some("alice"));
+    let keys = [
+        "consumer_byte_rate",
+        "producer_byte_rate",
+        "request_percentage",
+    ];
+    let setting = keys.map(|key| {
+        let agent = &agent;
+        async move {
+            let mut client = Client::connect(agent).await;
+            for value in 1..=20 {
+                let quota = entry(&[alice], &[(key, f64::from(value), false)]);
+                assert_eq!(alter(&mut client, vec![quota], false).await, [0]);
+            }
+        }
+    });
+    futures::future::join_all(setting).await;
+    let mut client = Client::connect(&agent).await;
+    let all = keys.map(|key| format!("{key}=20")).join(" ");
+    assert_eq!(
+        describe(&mut client, &[], false).await,
+        Ok(vec![format!("user=alice {all}")])
+    );
+}
+
+#[tokio::test]
 async fn what_is_no_quota_is_refused() {
     let agent = agent(&[]).await;
     let mut client = Client::connect(&agent).await;
