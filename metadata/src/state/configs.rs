@@ -21,11 +21,14 @@ use crate::groups::consumer::GroupSettings;
 /// Resources other than topics that may have configs of their own: all of them are in every agent's memory.
 pub(super) const RESOURCES_MAX: u64 = 100_000;
 
+/// Numbers and values by name.
+type OfKind = BTreeMap<Arc<str>, (u64, Arc<ConfigValues>)>;
+
 /// Configs by kind and name. A resource has a number of its own, never used again, since its name may be longer
 /// than a key can be.
 #[derive(Debug, Default)]
 pub(super) struct Configs {
-    by_name: BTreeMap<ConfigKind, BTreeMap<Arc<str>, (u64, Arc<ConfigValues>)>>,
+    by_name: BTreeMap<ConfigKind, OfKind>,
     figures: ConfigFigures,
     /// The figures as they were sealed last.
     sealed: ConfigFigures,

@@ -10,7 +10,7 @@ use floe_protocol::messages::incremental_alter_configs::{
 };
 
 use super::configs::{describe, find};
-use super::{config, create, created, text, topic};
+use super::{config, create, created, listed, text, topic};
 use crate::testing::{Client, agent};
 
 const TOPIC: i8 = 2;
