@@ -74,8 +74,15 @@ impl Subscribed {
 }
 
 impl Group {
-    /// Looks up what members subscribe to, unless that was done for these topics and the same subscriptions.
+    /// Looks up what members subscribe to. What an expression finds among these topics is found once, however many
+    /// members come: many large ones would keep everybody waiting.
     pub(super) fn look_up(&mut self, catalog: Catalog<'_>) {
+        let known = self.subscribed.take();
+        let known = known.filter(|known| known.version == catalog.version);
+        let known_topics = known.iter().flat_map(|known| &known.topics);
+        let by_id: BTreeMap<_, _> = known_topics
+            .map(|(name, topic)| (topic.0, (name, topic)))
+            .collect();
         let members = || self.members.values().map(|member| &member.kept);
         let patterns: BTreeSet<&String> = members().filter_map(|it| it.regex.as_ref()).collect();
         let (mut topics, mut found) = (BTreeMap::new(), BTreeMap::new());
@@ -87,6 +94,13 @@ impl Group {
             }
         }
         for pattern in patterns {
+            let known = known.as_ref();
+            if let Some(matching) = known.and_then(|known| known.found.get(pattern)) {
+                let matched = matching.iter().filter_map(|id| by_id.get(id));
+                topics.extend(matched.map(|(name, topic)| (Arc::clone(name), **topic)));
+                found.insert(pattern.clone(), matching.clone());
+                continue;
+            }
             // It was compiled when it came; a newer release may refuse what an older one took.
             let Ok(regex) = compile(pattern) else {
                 continue;
@@ -130,6 +144,10 @@ impl Group {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+    use std::time::Duration;
+
+    use super::super::{ConsumerConfig, HeartbeatRequest, Partitions, Topics};
     use super::*;
 
     #[test]
@@ -150,6 +168,65 @@ mod tests {
                 "{pattern}"
             );
         }
+    }
+
+    /// Topics `a1` and `a2`; counts how often all of them are looked at.
+    #[derive(Default)]
+    struct Counting(Cell<usize>);
+
+    impl Topics for Counting {
+        fn topic(&self, _name: &str) -> Option<(TopicId, PartitionIndex)> {
+            None
+        }
+
+        fn name_of(&self, _id: TopicId) -> Option<Arc<str>> {
+            None
+        }
+
+        fn for_each(&self, each: &mut dyn FnMut(&Arc<str>, TopicId, PartitionIndex)) {
+            self.0.set(self.0.get() + 1);
+            for number in 1..=2 {
+                each(
+                    &Arc::from(format!("a{number}")),
+                    TopicId::from_bytes([number; 16]),
+                    1,
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn an_expression_is_matched_once_for_the_same_topics() {
+        let topics = Counting::default();
+        let mut group = Group::new(ConsumerConfig::default(), 0);
+        let mut beat = |version, member: u8, epoch| {
+            let catalog = Catalog {
+                topics: &topics,
+                version,
+            };
+            let request = HeartbeatRequest {
+                member_id: format!("m{member}"),
+                epoch,
+                rebalance_timeout: Some(Duration::from_secs(60)),
+                regex: Some(format!("a[0-{member}]")),
+                owned: Some(Partitions::new()),
+                ..HeartbeatRequest::default()
+            };
+            let answer = group.heartbeat(Duration::ZERO, catalog, request);
+            assert_eq!(answer.error, ErrorCode::None);
+            (answer.epoch, topics.0.take())
+        };
+        for member in 1..=9 {
+            assert_eq!(beat(1, member, 0).1, 1, "member {member}");
+        }
+        let (epoch, looks) = beat(1, 9, 9);
+        assert_eq!((epoch, looks), (9, 0));
+        assert_eq!(beat(2, 9, 9).1, 9, "all of them among other topics");
+        let found = group.subscribed.as_ref().unwrap();
+        let names: Vec<_> = found.names().map(|name| &**name).collect();
+        assert_eq!(names, ["a1", "a2"]);
+        let finds = |member: u8| found.found[&format!("a[0-{member}]")].len();
+        assert_eq!((finds(1), finds(2), finds(9)), (1, 2, 2));
     }
 
     #[test]
