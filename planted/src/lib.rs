@@ -80,6 +80,10 @@ bugs! {
     NoFence,
     /// Metadata: a generation of a group is given out before it is saved.
     GenerationNotSaved,
+    /// Metadata: a partition that a member has to let go of is given to another at once.
+    PartitionGivenTwice,
+    /// Metadata: what members of a consumer group were told is not saved.
+    MembersNotSaved,
     /// Metadata: a committed offset is not written.
     OffsetNotWritten,
     /// Metadata: the latest commit is not replayed into producers' states.

@@ -22,6 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use floe_planted::Bug;
 use floe_protocol::error_code::ErrorCode;
 use floe_protocol::types::{PartitionIndex, TopicId};
 
@@ -208,7 +209,10 @@ impl Group {
     /// What is to be durable before any answer leaves that was made before this call; `None` if nothing
     /// changed since the last one.
     pub fn take_save(&mut self) -> Option<Saved> {
-        std::mem::take(&mut self.is_unsaved).then(|| self.saved())
+        let is_unsaved = std::mem::take(&mut self.is_unsaved);
+        // Of a group that is new something is always kept.
+        let is_lost = Bug::MembersNotSaved.is_planted() && self.epoch > 2;
+        (is_unsaved && !is_lost).then(|| self.saved())
     }
 
     /// Names of the topics that members read.

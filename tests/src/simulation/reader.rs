@@ -1,5 +1,9 @@
 //! A simulated member of a group of the consumer protocol (KIP-848): holds the cluster to it that a partition has
-//! one owner at any moment, whatever answers are lost and whoever owns the metadata.
+//! one owner at any moment, whatever answers are lost and whoever owns the metadata, and that nobody is put out who
+//! was heard within its session.
+//!
+//! It behaves as Kafka's client does: who is put out comes back under its id, who is to let go of a partition takes
+//! its time and has it until it says otherwise, and takes nothing new before that.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -22,8 +26,11 @@ use super::world::Agents;
 const GROUP: &str = "readers";
 /// The topic of every run.
 const TOPIC: &str = "topic-0";
-/// As the broker has it by default.
-const SESSION: Duration = Duration::from_secs(45);
+/// After which silence a member is given up: shorter than most runs, so that this happens as well.
+pub const SESSION: Duration = Duration::from_secs(8);
+/// How long after a request that was answered nobody else may have what its sender reads. An owner that was replaced
+/// without knowing may have answered it, up to 2 s after the session began anew with the next one.
+const GOOD: Duration = Duration::from_secs(6);
 /// Longer than any run: who is put out for being slow hears of it too late to be held to anything.
 const REBALANCE_MS: i32 = 36_000_000;
 
@@ -38,17 +45,21 @@ pub struct Reader {
     random: StdRng,
     observed: Arc<Mutex<Observed>>,
     owners: Arc<Mutex<Owners>>,
-    /// How often it began anew.
+    /// How often it began anew as another member.
     lives: u32,
     epoch: i32,
     /// What it reads.
     owned: BTreeSet<TopicPartition>,
     /// What it was told to read.
     told: BTreeSet<TopicPartition>,
+    /// When it is done with what it was told to let go of.
+    lets_go: Option<Instant>,
     /// What it said last that it reads, and was heard.
     said: Option<BTreeSet<TopicPartition>>,
     /// Its last request was not answered, so it says everything anew.
     says_all: bool,
+    /// When it sent the last request that was answered.
+    heard: Option<Instant>,
 }
 
 impl Reader {
@@ -69,8 +80,10 @@ impl Reader {
             epoch: 0,
             owned: BTreeSet::new(),
             told: BTreeSet::new(),
+            lets_go: None,
             said: None,
             says_all: false,
+            heard: None,
         }
     }
 
@@ -82,14 +95,26 @@ impl Reader {
             // Until the process dies, or for a while: then another one is asked.
             for _ in 0..self.random.random_range(1..=8) {
                 if self.beat(&mut link).await.is_err() {
-                    self.says_all = true;
+                    self.unheard();
                     break;
                 }
-                sleep(Duration::from_millis(self.random.random_range(0..1500))).await;
+                sleep(Duration::from_millis(self.random.random_range(0..1000))).await;
             }
-            if self.random.random_ratio(1, 20) {
-                self.leave(&mut link).await;
+            match self.random.random_range(0..12) {
+                0 => self.leave(&mut link).await,
+                // It dies, and another one is started in its place.
+                1 => self.live_again(),
+                _ => {}
             }
+        }
+    }
+
+    /// Its last request was not answered. A request to join may still arrive, and would say that it has nothing.
+    fn unheard(&mut self) {
+        if self.epoch == 0 {
+            self.live_again();
+        } else {
+            self.says_all = true;
         }
     }
 
@@ -103,6 +128,8 @@ impl Reader {
         let answer = link.call(1, &request).await?;
         let code = ErrorCode::from_code(answer.error_code);
         match code {
+            // Somebody else may have what it says.
+            Some(ErrorCode::None) if Instant::now() >= sent + GOOD => self.unheard(),
             Some(ErrorCode::None) => {
                 if answer.member_epoch < self.epoch {
                     let what = format!("epoch {} after {}", answer.member_epoch, self.epoch);
@@ -110,6 +137,7 @@ impl Reader {
                 }
                 self.epoch = answer.member_epoch;
                 self.says_all = false;
+                self.heard = Some(sent);
                 if request.topic_partitions.is_some() {
                     self.said = Some(self.owned.clone());
                 }
@@ -118,13 +146,34 @@ impl Reader {
                     self.said = None;
                     self.told = told;
                 }
-                self.act(sent + SESSION);
+                self.act(sent + GOOD);
             }
-            Some(ErrorCode::UnknownMemberId | ErrorCode::FencedMemberEpoch) => self.start_over(),
+            Some(
+                code @ (ErrorCode::UnknownMemberId
+                | ErrorCode::GroupIdNotFound
+                | ErrorCode::FencedMemberEpoch),
+            ) => {
+                self.put_out(code);
+                self.start_over();
+            }
             // The topic may be gone and the group with it, or nobody owns the metadata right now.
-            _ => self.says_all = true,
+            _ => self.unheard(),
         }
         Ok(())
+    }
+
+    /// Who was heard within its session is a member still. Its epoch may have gone on in answers that were lost.
+    fn put_out(&self, code: ErrorCode) {
+        let is_in_time = self
+            .heard
+            .is_some_and(|heard| Instant::now() < heard + GOOD);
+        let may_be_behind = code == ErrorCode::FencedMemberEpoch && self.says_all;
+        if is_in_time && !may_be_behind {
+            let (number, epoch) = (self.number, self.epoch);
+            self.violation(format!(
+                "reader {number} is at epoch {epoch} and is told {code:?}"
+            ));
+        }
     }
 
     fn request(&self) -> ConsumerGroupHeartbeatRequest {
@@ -141,28 +190,38 @@ impl Reader {
         }
     }
 
-    /// Lets go of what it was not told to read, then takes what is new; good until somebody else may have it.
+    /// Lets go of what it was not told to read when it is done with that, then takes what is new; good until somebody
+    /// else may have it.
     fn act(&mut self, until: Instant) {
         let now = Instant::now();
+        if self.owned.is_subset(&self.told) {
+            self.lets_go = None;
+            self.owned.clone_from(&self.told);
+        } else {
+            let longest_ms = [1, 3_000][self.random.random_range(0..2)];
+            let takes = Duration::from_millis(self.random.random_range(0..longest_ms));
+            let done = *self.lets_go.get_or_insert(now + takes);
+            if now >= done {
+                self.lets_go = None;
+                self.owned.clone_from(&self.told);
+            }
+        }
         let mut broken = Vec::new();
         let mut owners = self.owners.lock().expect("not poisoned");
-        let gone: Vec<_> = self.owned.difference(&self.told).copied().collect();
-        for partition in gone {
-            self.owned.remove(&partition);
-            owners.0.remove(&partition);
-        }
-        for partition in &self.told {
-            let before = owners.0.insert(*partition, (self.number, until));
+        let (number, owned) = (self.number, &self.owned);
+        owners
+            .0
+            .retain(|partition, (owner, _)| *owner != number || owned.contains(partition));
+        for partition in owned {
+            let before = owners.0.insert(*partition, (number, until));
             if let Some((other, good_until)) = before
-                && other != self.number
+                && other != number
                 && now < good_until
             {
                 broken.push(format!(
-                    "{partition} is given to reader {} and {other} has it still",
-                    self.number
+                    "{partition} is given to reader {number} and {other} has it still"
                 ));
             }
-            self.owned.insert(*partition);
         }
         drop(owners);
         for what in broken {
@@ -170,18 +229,25 @@ impl Reader {
         }
     }
 
-    /// It owns nothing any more.
+    /// It owns nothing any more, and comes back.
     fn start_over(&mut self) {
         let mut owners = self.owners.lock().expect("not poisoned");
         let number = self.number;
         owners.0.retain(|_, (owner, _)| *owner != number);
         drop(owners);
-        self.lives += 1;
         self.epoch = 0;
         self.owned.clear();
         self.told.clear();
+        self.lets_go = None;
         self.said = None;
         self.says_all = false;
+        self.heard = None;
+    }
+
+    /// Begins anew, as another member.
+    fn live_again(&mut self) {
+        self.start_over();
+        self.lives += 1;
     }
 
     async fn leave(&mut self, link: &mut Link) {
@@ -192,7 +258,7 @@ impl Reader {
             rebalance_timeout_ms: -1,
             ..ConsumerGroupHeartbeatRequest::default()
         };
-        self.start_over();
+        self.live_again();
         // Who is not heard is given up after its session.
         link.call(1, &request).await.map(drop).unwrap_or_default();
     }

@@ -11,6 +11,7 @@ use floe_agent::metrics::Metrics;
 use floe_agent::start::assemble::{Assembled, Lifetime, Parts, assemble};
 use floe_agent::topic_config::BrokerSettings;
 use floe_metadata::api::BrokerAddress;
+use floe_metadata::api::groups::{ConsumerConfig, GroupConfig};
 use floe_metadata::cluster::NewCluster;
 use floe_metadata::engine::memory::{Faults, MemoryEngine};
 use floe_metadata::engine::slatedb::SlateOptions;
@@ -307,6 +308,7 @@ impl World {
                 hash_seed: self.random.random(),
                 producer_states_bytes_max: self.plan.producer_states_bytes,
                 replay_commits_max: self.plan.replay_commits,
+                groups: groups(),
                 ..StateConfig::default()
             },
             clock: self.clock.clone(),
@@ -345,5 +347,16 @@ impl World {
     /// A sequence of random numbers of its own, for a client.
     pub fn fork(&mut self) -> StdRng {
         StdRng::seed_from_u64(self.random.random())
+    }
+}
+
+/// Groups whose members are given up within a run.
+fn groups() -> GroupConfig {
+    GroupConfig {
+        consumer: ConsumerConfig {
+            session_timeout: super::reader::SESSION,
+            ..ConsumerConfig::default()
+        },
+        ..GroupConfig::default()
     }
 }
