@@ -1,7 +1,11 @@
 //! A cache of objects in aligned chunks of 4 MiB. Objects never change, so a chunk never does: nothing
 //! is ever invalidated, and what is not read any more falls out.
 //!
-//! Many readers that miss one chunk at once make one GET. It runs as long as one of them waits; when
+//! There are two pools with shares of their own, so that a reader of old records cannot push out what readers of
+//! the newest come back for, however much it reads (decision 21). Either finds what the other holds, and makes its
+//! own GETs; of catch-up readers a bounded number are under way.
+//!
+//! Many readers of a pool that miss one chunk at once make one GET. It runs as long as one of them waits; when
 //! it fails all of them get the error, nothing is kept, and the next reader asks again. A reader may name
 //! a place nearer than the store that is asked before, by one of them for all as well:
 //!
@@ -12,45 +16,43 @@
 //!                          └─▶ GET, and kept here
 //! ```
 
+mod pools;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bytes::Bytes;
-use foyer::{Cache, CacheBuilder, LruConfig};
 use futures::future::{BoxFuture, Shared, WeakShared};
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
 
+pub use self::pools::Pool;
+use self::pools::Pools;
 use crate::error::{Fault, StoreError, StoreErrorKind};
 use crate::store::{Caller, Store};
 
 /// Bytes of a chunk; only an object's last one is shorter.
 pub const CHUNK_BYTES: u64 = 4 * 1024 * 1024;
 
-/// Bookkeeping per cached chunk, counted against the capacity.
-const ENTRY_BYTES: usize = 256;
-
 /// Chunks that one read asks for at a time.
 const CHUNKS_AT_ONCE: usize = 4;
 
-/// Reads of immutable objects through memory; cheap to clone.
+/// Reads of immutable objects through memory, for one pool; cheap to clone.
 #[derive(Clone)]
 pub struct BlockCache {
     inner: Arc<Inner>,
+    pool: Pool,
 }
 
 struct Inner {
     store: Store,
-    chunks: Cache<ChunkKey, Chunk>,
+    pools: Pools,
     fetches: Mutex<Fetches>,
-    hits: AtomicU64,
-    misses: AtomicU64,
 }
 
 /// What is under way. Weak: a GET is driven by those who wait for it, and ends with the last of them.
@@ -60,9 +62,9 @@ struct Fetches {
     next_id: u64,
 }
 
-/// What is under way of a chunk: a GET waits for nobody, so that whoever is asked by a neighbour can
+/// What is under way of a chunk for a pool: a GET waits for no neighbour, so that whoever is asked by one can
 /// never be waiting for one itself.
-type FetchKey = (ChunkKey, Way);
+type FetchKey = (ChunkKey, Way, Pool);
 
 /// Where a chunk is looked for.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -110,31 +112,52 @@ pub struct CacheStats {
 }
 
 impl BlockCache {
-    /// A cache over `store` that keeps up to `capacity_bytes`. What readers still hold comes on top.
+    /// A cache over `store` that keeps up to `capacity_bytes`, for all readers alike. What readers still hold
+    /// comes on top.
     #[must_use]
     pub fn new(store: Store, capacity_bytes: usize) -> Self {
-        let chunks = CacheBuilder::new(capacity_bytes)
-            .with_name("floe-chunks")
-            // A few hundred entries at most, looked up once per read: one lock will do, and all of
-            // the capacity is there for any mix of objects.
-            .with_shards(1)
-            .with_eviction_config(LruConfig {
-                high_priority_pool_ratio: 0.0,
-            })
-            .with_weighter(|key: &ChunkKey, chunk: &Chunk| {
-                chunk.bytes.len() + key.path.as_ref().len() + ENTRY_BYTES
-            })
-            .build();
+        Self::over(store, Pools::one(capacity_bytes))
+    }
+
+    /// A cache over `store` that keeps up to `tail_bytes` for readers of the newest records and up to
+    /// `catch_up_bytes` for those of old ones. What readers still hold comes on top, and half of
+    /// `catch_up_bytes` for what is under way to the latter.
+    #[must_use]
+    pub fn with_pools(store: Store, tail_bytes: usize, catch_up_bytes: usize) -> Self {
+        Self::over(store, Pools::two(tail_bytes, catch_up_bytes))
+    }
+
+    fn over(store: Store, pools: Pools) -> Self {
         let inner = Inner {
             store,
-            chunks,
+            pools,
             fetches: Mutex::default(),
-            hits: AtomicU64::new(0),
-            misses: AtomicU64::new(0),
         };
         Self {
             inner: Arc::new(inner),
+            pool: Pool::Tail,
         }
+    }
+
+    /// The same cache for the readers of `pool`; it was made for those of the tail.
+    #[must_use]
+    pub fn of_pool(&self, pool: Pool) -> Self {
+        Self {
+            inner: Arc::clone(&self.inner),
+            pool,
+        }
+    }
+
+    /// For whom it reads and keeps.
+    #[must_use]
+    pub const fn pool(&self) -> Pool {
+        self.pool
+    }
+
+    /// Bytes that the readers of its pool have room for.
+    #[must_use]
+    pub fn capacity_bytes(&self) -> usize {
+        self.inner.pools.kept(self.pool).capacity_bytes()
     }
 
     /// The bytes of `range` of the object `path`, all of them, in one piece per chunk; the pieces
@@ -175,7 +198,7 @@ impl BlockCache {
     {
         let chunk = |number| {
             let found = self.look(path, number);
-            let fetch = found.map_err(|key| self.inner.fetch_near(key, near(number)));
+            let fetch = found.map_err(|key| self.inner.fetch_near(key, self.pool, near(number)));
             async move {
                 match fetch {
                     Ok(bytes) => Ok(bytes),
@@ -193,28 +216,47 @@ impl BlockCache {
     pub async fn chunk(&self, path: &Path, number: u64) -> Result<Bytes, StoreError> {
         match self.look(path, number) {
             Ok(bytes) => Ok(bytes),
-            Err(key) => self.inner.fetch(key).await,
+            Err(key) => self.inner.fetch(key, self.pool).await,
         }
     }
 
     /// Lets go of the chunks that hold `range` of the object `path`, which turned out to be damaged: the
     /// next read of them asks again. Returns who gave those that did not come from the store.
     pub fn forget(&self, path: &Path, range: Range<u64>) -> Vec<u128> {
-        let removed = numbers(&range).filter_map(|number| {
+        let mut givers = Vec::new();
+        for number in numbers(&range) {
             let path = path.clone();
-            self.inner.chunks.remove(&ChunkKey { path, number })
-        });
-        removed.filter_map(|entry| entry.value().by).collect()
+            let key = ChunkKey { path, number };
+            for pool in self.inner.pools.all() {
+                let removed = pool.chunks.remove(&key);
+                givers.extend(removed.and_then(|entry| entry.value().by));
+            }
+        }
+        givers
     }
 
-    /// What the cache did so far and holds now.
+    /// What both pools did so far and hold now.
     #[must_use]
     pub fn stats(&self) -> CacheStats {
-        CacheStats {
-            hits: self.inner.hits.load(Ordering::Relaxed),
-            misses: self.inner.misses.load(Ordering::Relaxed),
-            used_bytes: self.inner.chunks.usage(),
-        }
+        let none = CacheStats {
+            hits: 0,
+            misses: 0,
+            used_bytes: 0,
+        };
+        self.inner.pools.all().fold(none, |sum, pool| {
+            let stats = pool.stats();
+            CacheStats {
+                hits: sum.hits + stats.hits,
+                misses: sum.misses + stats.misses,
+                used_bytes: sum.used_bytes + stats.used_bytes,
+            }
+        })
+    }
+
+    /// What one pool did so far and holds now.
+    #[must_use]
+    pub fn pool_stats(&self, pool: Pool) -> CacheStats {
+        self.inner.pools.kept(pool).stats()
     }
 
     /// The chunk if it is here, else its key; counts which.
@@ -223,10 +265,11 @@ impl BlockCache {
             path: path.clone(),
             number,
         };
-        let found = self.inner.found(&key);
+        let found = self.inner.pools.find(&key, self.pool);
+        let kept = self.inner.pools.kept(self.pool);
         let count = match found {
-            Some(_) => &self.inner.hits,
-            None => &self.inner.misses,
+            Some(_) => &kept.hits,
+            None => &kept.misses,
         };
         count.fetch_add(1, Ordering::Relaxed);
         found.ok_or(key)
@@ -241,25 +284,30 @@ impl fmt::Debug for BlockCache {
 
 impl Inner {
     /// The GET for `key` that is under way, or a new one.
-    fn fetch(self: &Arc<Self>, key: ChunkKey) -> Shared<Fetch> {
+    fn fetch(self: &Arc<Self>, key: ChunkKey, pool: Pool) -> Shared<Fetch> {
         let inner = Arc::clone(self);
-        self.under_way((key, Way::Store), |listed| inner.get(listed).boxed())
+        self.under_way((key, Way::Store, pool), |listed| inner.get(listed).boxed())
     }
 
     /// What is under way for `key`, or a look at `near` and then, if need be, a GET.
     fn fetch_near(
         self: &Arc<Self>,
         key: ChunkKey,
+        pool: Pool,
         near: impl Future<Output = Option<Given>> + Send + 'static,
     ) -> Shared<Fetch> {
         let inner = Arc::clone(self);
-        self.under_way((key, Way::Near), |listed| {
+        self.under_way((key, Way::Near, pool), |listed| {
             let get = async move {
-                let (key, _) = &listed.key;
-                let Some(Given { bytes, by }) = near.await else {
-                    return inner.fetch(key.clone()).await;
+                let (key, _, pool) = &listed.key;
+                let given = {
+                    let _turn = inner.pools.near_turn(*pool).await;
+                    near.await
                 };
-                inner.keep(key, &bytes, Some(by));
+                let Some(Given { bytes, by }) = given else {
+                    return inner.fetch(key.clone(), *pool).await;
+                };
+                inner.pools.keep(key, *pool, &bytes, Some(by));
                 Ok(bytes)
             };
             get.boxed()
@@ -281,7 +329,7 @@ impl Inner {
             return fetch;
         }
         // One may have ended since the caller looked; it put its chunk here before it left the map.
-        if let Some(bytes) = self.found(&key.0) {
+        if let Some(bytes) = self.pools.find(&key.0, key.2) {
             return async move { Ok(bytes) }.boxed().shared();
         }
         let id = fetches.next_id;
@@ -299,25 +347,16 @@ impl Inner {
     }
 
     async fn get(self: Arc<Self>, listed: Listed) -> Result<Bytes, StoreError> {
-        let (key, _) = &listed.key;
+        let (key, _, pool) = &listed.key;
+        let _turn = self.pools.get_turn(*pool).await;
         let start = key.number * CHUNK_BYTES;
         let range = start..start + CHUNK_BYTES;
         let part = self
             .store
             .get_up_to(&key.path, range, Caller::Fetch)
             .await?;
-        self.keep(key, &part.bytes, None);
+        self.pools.keep(key, *pool, &part.bytes, None);
         Ok(part.bytes)
-    }
-
-    fn found(&self, key: &ChunkKey) -> Option<Bytes> {
-        let entry = self.chunks.get(key)?;
-        Some(entry.value().bytes.clone())
-    }
-
-    fn keep(&self, key: &ChunkKey, bytes: &Bytes, by: Option<u128>) {
-        let bytes = bytes.clone();
-        self.chunks.insert(key.clone(), Chunk { bytes, by });
     }
 
     fn locked(&self) -> MutexGuard<'_, Fetches> {

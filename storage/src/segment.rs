@@ -13,6 +13,7 @@ pub mod footer;
 pub mod index;
 pub mod payload;
 pub mod reader;
+pub mod stream;
 #[cfg(test)]
 mod tests;
 pub mod writer;
@@ -21,6 +22,7 @@ use std::fmt;
 
 use bytes::Bytes;
 use floe_protocol::checksum;
+use floe_protocol::record_batch::BatchHeader;
 use floe_protocol::types::{
     Offset, ProducerEpoch, ProducerId, Sequence, TimestampMs, TopicPartition,
 };
@@ -29,6 +31,7 @@ pub use footer::{Footer, FooterError};
 pub use index::IndexError;
 pub use payload::Payload;
 pub use reader::{ReadError, TailError};
+pub use stream::{StreamWriter, WrittenSegment};
 pub use writer::{SealedSegment, Writer};
 
 /// Bytes of the header at the start of every segment; the body follows.
@@ -138,4 +141,25 @@ pub struct IndexBatch {
     pub producer_epoch: ProducerEpoch,
     /// Sequence of the first record, -1 for none.
     pub base_sequence: Sequence,
+}
+
+impl IndexBatch {
+    /// What the batch with this header is to an index.
+    ///
+    /// # Panics
+    /// When the header says that its batch is longer than an i32 and its 12 leading bytes can say; none
+    /// that was parsed does.
+    #[must_use]
+    pub fn of(header: &BatchHeader) -> Self {
+        Self {
+            length_bytes: u32::try_from(header.size_bytes()).expect("a batch's length is an i32"),
+            record_count: header.offset_count(),
+            attributes: header.attributes.0,
+            base_timestamp_ms: header.base_timestamp_ms,
+            max_timestamp_ms: header.max_timestamp_ms,
+            producer_id: header.producer_id,
+            producer_epoch: header.producer_epoch,
+            base_sequence: header.base_sequence,
+        }
+    }
 }

@@ -28,6 +28,7 @@ mod stack;
 #[cfg(test)]
 mod tests;
 mod timeout;
+mod upload;
 mod url;
 
 use std::fmt;
@@ -47,6 +48,7 @@ pub use crate::error::{Fault, Outcome, StoreError, StoreErrorKind};
 pub use count::{Caller, Operation, RequestCount, RequestCounts};
 pub use open::OpenError;
 pub use options::StoreOptions;
+pub use upload::{Upload, UploadOptions};
 pub use url::{BucketService, StoreUrl, StoreUrlError};
 
 use hedge::HedgeState;

@@ -1,5 +1,6 @@
 //! Aligned chunks, one GET for many, and what is left when readers go away.
 
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -278,4 +279,106 @@ async fn what_is_near_is_asked_for_once_and_before_the_store() {
     assert_eq!(first.unwrap(), third.unwrap());
     assert_eq!(second.unwrap().concat(), far[5..15]);
     assert_eq!((gets(&store), under_way(&cache)), (2, 0));
+}
+
+/// Objects of a chunk each, and a cache of two pools with room for `chunks` of them in each.
+async fn pools(objects: usize, chunks: usize, plan: FaultPlan) -> (BlockCache, Store, FaultStore) {
+    let bytes = object(4 * MIB);
+    let names: Vec<_> = (0..objects).map(|number| number.to_string()).collect();
+    let objects: Vec<_> = names
+        .iter()
+        .map(|name| (name.as_str(), bytes.clone()))
+        .collect();
+    let (_, store, faults) = cache(&objects, 0, plan).await;
+    let room = chunks * (4 * MIB + 1024);
+    let cache = BlockCache::with_pools(store.clone(), room, room);
+    (cache, store, faults)
+}
+
+async fn read_one(cache: &BlockCache, number: usize) {
+    let path = Path::from(number.to_string());
+    let read = cache.read(&path, None, 0..10).await.unwrap();
+    assert_eq!(read.concat(), object(10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replay_does_not_push_the_tail_out() {
+    let (tail, store, _) = pools(40, 3, FaultPlan::none()).await;
+    let catch_up = tail.of_pool(Pool::CatchUp);
+    for number in 0..3 {
+        read_one(&tail, number).await;
+    }
+    for number in 3..40 {
+        read_one(&catch_up, number).await;
+    }
+    assert_eq!(gets(&store), 40);
+    for number in 0..3 {
+        read_one(&tail, number).await;
+    }
+    assert_eq!(gets(&store), 40, "all of the tail is still there");
+    // Either finds what the other has.
+    for number in 0..3 {
+        read_one(&catch_up, number).await;
+    }
+    read_one(&tail, 39).await;
+    assert_eq!(gets(&store), 40);
+    // What readers of the tail found there is theirs from then on.
+    for number in 3..10 {
+        read_one(&catch_up, number).await;
+    }
+    assert_eq!(gets(&store), 47);
+    read_one(&tail, 39).await;
+    assert_eq!(gets(&store), 47);
+    assert_eq!(tail.pool_stats(Pool::Tail).misses, 3);
+    assert_eq!(tail.pool_stats(Pool::CatchUp).misses, 44);
+    assert_eq!(tail.stats().misses, 47);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_damaged_goes_from_both_pools() {
+    let (tail, store, _) = pools(1, 3, FaultPlan::none()).await;
+    let catch_up = tail.of_pool(Pool::CatchUp);
+    let given = |_| {
+        let bytes = object(4 * MIB);
+        async move { Some(Given { bytes, by: 7 }) }
+    };
+    let path = Path::from("0");
+    catch_up.read_near(&path, 0..10, given).await.unwrap();
+    read_one(&tail, 0).await;
+    assert_eq!(gets(&store), 0);
+    assert_eq!(tail.forget(&path, 0..10), [7, 7]);
+    read_one(&tail, 0).await;
+    assert_eq!(gets(&store), 1);
+}
+
+/// A replay with many reads under way waits for itself, and for nobody else; and each pool makes one GET
+/// for all who miss a chunk.
+#[tokio::test(start_paused = true)]
+async fn a_replay_has_few_gets_under_way_and_the_tail_does_not_wait() {
+    let plan = FaultPlan {
+        latency_median: Duration::from_millis(100),
+        ..FaultPlan::none()
+    };
+    // Half of the room of four chunks may be under way.
+    let (tail, store, _) = pools(30, 4, plan).await;
+    let catch_up = tail.of_pool(Pool::CatchUp);
+    let replay = join_all((0..20).flat_map(|number| {
+        let cache = &catch_up;
+        [read_one(cache, number), read_one(cache, number)]
+    }));
+    let newest = async {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        assert_eq!(gets(&store), 2);
+        let began = tokio::time::Instant::now();
+        join_all((20..30).flat_map(|number| [read_one(&tail, number), read_one(&tail, number)]))
+            .await;
+        assert!(began.elapsed() < Duration::from_millis(150));
+        // The same chunk as the replay waits for.
+        read_one(&tail, 19).await;
+        assert!(began.elapsed() < Duration::from_millis(300));
+    };
+    tokio::join!(replay, newest);
+    // The replay found the last one where the tail's readers had put it.
+    assert!((30..=31).contains(&gets(&store)), "{}", gets(&store));
+    assert_eq!(under_way(&tail), 0);
 }

@@ -15,7 +15,7 @@ use bytes::{Buf, BufMut};
 use floe_protocol::checksum;
 use floe_protocol::types::TimestampMs;
 
-use super::SegmentId;
+use super::{Index, IndexExtent, SegmentId};
 
 /// The version that is written.
 pub const VERSION: u16 = 1;
@@ -98,6 +98,31 @@ pub(crate) fn encode_header(id: SegmentId, created_ms: TimestampMs, out: &mut Ve
     out.put_i64(created_ms);
     let crc = checksum::crc32c(out.get(start..).unwrap_or_default());
     out.put_u32(crc);
+}
+
+/// Index and footer of a segment whose body ends at `body_end_bytes`.
+///
+/// # Panics
+/// When the index would pass 4 GiB.
+pub(crate) fn encode_tail(
+    (id, level, created_ms): (SegmentId, u8, TimestampMs),
+    index: &Index,
+    body_end_bytes: u64,
+) -> Vec<u8> {
+    let mut tail = index.encode();
+    let footer = Footer {
+        id,
+        level,
+        created_ms,
+        index_position_bytes: body_end_bytes,
+        index_length_bytes: u32::try_from(tail.len()).expect("an index is below 4 GiB"),
+        index_crc: checksum::crc32c(&tail),
+        extent_count: u32::try_from(index.extents.len()).expect("fewer than its bytes"),
+        batch_count: u32::try_from(index.batch_count()).expect("fewer than its bytes"),
+        record_count: index.extents.iter().map(IndexExtent::record_count).sum(),
+    };
+    footer.encode(&mut tail);
+    tail
 }
 
 /// Reads a header: the segment's id and when it was made.

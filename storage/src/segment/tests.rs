@@ -1,6 +1,7 @@
 //! Segments written, read, damaged, and compared with what past versions wrote.
 
 mod golden;
+mod stream;
 
 use std::sync::Arc;
 

@@ -9,7 +9,7 @@ use floe_protocol::checksum;
 use floe_protocol::record_batch::{BatchHeader, CRC_START_BYTES};
 use floe_protocol::types::{Offset, TimestampMs, TopicPartition};
 
-use super::footer::{self, Footer};
+use super::footer;
 use super::{FOOTER_BYTES, HEADER_BYTES, Index, IndexBatch, IndexExtent, Payload, SegmentId};
 
 /// From this size on a batch is referenced instead of copied. Below it a reference would cost more
@@ -92,16 +92,7 @@ impl Writer {
         self.body_bytes += bytes.len() as u64;
         self.pushed.push(Pushed {
             partition,
-            batch: IndexBatch {
-                length_bytes: u32::try_from(bytes.len()).expect("a batch's length is an i32"),
-                record_count: header.offset_count(),
-                attributes: header.attributes.0,
-                base_timestamp_ms: header.base_timestamp_ms,
-                max_timestamp_ms: header.max_timestamp_ms,
-                producer_id: header.producer_id,
-                producer_epoch: header.producer_epoch,
-                base_sequence: header.base_sequence,
-            },
+            batch: IndexBatch::of(header),
             crc: header.crc,
             base_offset,
             bytes,
@@ -147,19 +138,11 @@ impl Writer {
             mut pieces,
             position_bytes,
         } = body;
-        let mut tail = index.encode();
-        let footer = Footer {
-            id: self.id,
-            level: self.level,
-            created_ms: self.created_ms,
-            index_position_bytes: position_bytes,
-            index_length_bytes: u32::try_from(tail.len()).expect("an index is below 4 GiB"),
-            index_crc: checksum::crc32c(&tail),
-            extent_count: u32::try_from(index.extents.len()).expect("fewer than its bytes"),
-            batch_count: u32::try_from(index.batch_count()).expect("fewer than its bytes"),
-            record_count: index.extents.iter().map(IndexExtent::record_count).sum(),
-        };
-        footer.encode(&mut tail);
+        let tail = footer::encode_tail(
+            (self.id, self.level, self.created_ms),
+            &index,
+            position_bytes,
+        );
         pieces.copy(&tail);
         let payload = pieces.finish();
         SealedSegment {

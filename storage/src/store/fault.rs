@@ -256,11 +256,8 @@ impl ObjectStore for FaultStore {
     ) -> Result<Box<dyn MultipartUpload>> {
         let upload = self.inner.put_multipart_opts(location, opts);
         let (upload, _) = self.read(Operation::Put, location, upload).await?;
-        Ok(Box::new(upload::FaultUpload {
-            upload,
-            store: self.clone(),
-            path: location.clone(),
-        }))
+        let (store, path) = (self.clone(), location.clone());
+        Ok(Box::new(upload::FaultUpload::new(upload, store, path)))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {

@@ -17,6 +17,7 @@ use bytes::Bytes;
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
+use object_store::retry::{RetryContext, RetryPolicy};
 use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
     PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result,
@@ -37,6 +38,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(3);
 const BUDGET_MAX: u64 = 512;
 /// Retries that one success earns. Two keep calls below three times the useful ones.
 const BUDGET_PER_SUCCESS: u64 = 2;
+/// How often a part of a multipart upload is sent.
+const PART_ATTEMPTS_MAX: usize = 6;
 /// Names deleted with one request, where the store can do that.
 const DELETE_GROUP: usize = 1000;
 
@@ -227,6 +230,29 @@ fn with_outcome(error: object_store::Error, class: Class, outcome: Outcome) -> o
     }
 }
 
+/// Says when a part of a multipart upload is sent again, to stores that ask. All attempts together have the
+/// time of one, which the layer below bounds.
+#[derive(Debug)]
+struct PartRetry(Arc<RetryState>);
+
+#[async_trait]
+impl RetryPolicy for PartRetry {
+    async fn retry(&self, context: RetryContext) -> bool {
+        // What failed can no longer be told: no permission looks like no room in the queue.
+        if context.attempt >= PART_ATTEMPTS_MAX || !self.0.spend() {
+            return false;
+        }
+        let class = Class {
+            kind: StoreErrorKind::Other,
+            outcome: Outcome::Unknown,
+            retry_after: None,
+        };
+        let attempt = u32::try_from(context.attempt).unwrap_or(u32::MAX);
+        tokio::time::sleep(self.0.pause(attempt, class)).await;
+        true
+    }
+}
+
 impl fmt::Display for RetryStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.inner)
@@ -251,7 +277,10 @@ impl ObjectStore for RetryStore {
         location: &Path,
         opts: PutMultipartOptions,
     ) -> Result<Box<dyn MultipartUpload>> {
-        // Parts are numbered as they are handed over and cannot be tried again from outside.
+        // Parts are numbered as they are handed over and cannot be tried again from outside: the store
+        // itself does, as it is told here. To complete is not tried again: a second one of an upload whose
+        // first had its effect finds no upload. Whoever failed starts over under another name.
+        let opts = opts.with_retry_policy(Arc::new(PartRetry(Arc::clone(&self.retry.state))));
         self.retry
             .run(|| self.inner.put_multipart_opts(location, opts.clone()))
             .await
