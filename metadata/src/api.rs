@@ -13,6 +13,7 @@ use floe_storage::segment::{Index, SegmentId};
 
 pub mod admin;
 pub mod groups;
+pub mod objects;
 
 use self::admin::NamedConfigs;
 
@@ -307,6 +308,8 @@ pub enum WatchEvent {
     LeaderEpochRaised(LeaderEpoch),
     /// The feature level of the cluster rose. Sent from level 2 on.
     FeatureLevelRaised(u32),
+    /// The write epoch rose: name new segments with this one.
+    WriteEpochRaised(u32),
     /// Configs of what is no topic were set or forgotten.
     ConfigsChanged(NamedConfigs),
     /// Processes came or went: all that are registered now, by incarnation.
@@ -335,6 +338,8 @@ pub struct Snapshot {
     pub leader_epoch: LeaderEpoch,
     /// The feature level of the cluster; 0 in no real one.
     pub feature_level: u32,
+    /// The write epoch to name segments with; 0 where the owner does not tell it.
+    pub write_epoch: u32,
     /// All registered processes, by incarnation.
     pub processes: Arc<[Process]>,
     /// Configs of what is no topic, by kind and name.

@@ -26,12 +26,14 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use self::view::Followed;
 use crate::api::admin::{AdminReply, AdminRequest};
 use crate::api::groups::{GroupReply, GroupRequest};
+use crate::api::objects::{ObjectReply, ObjectRequest};
 use crate::api::{
     CommitError, CommitReply, CommitRequest, Extent, LookUp, NewProcess, NewTopic, PartitionBounds,
     ProducerIdBlock, Registration, RequestError, Revision, Snapshot, Topic, WatchEvent,
 };
 
 mod admin;
+mod objects;
 pub mod view;
 
 pub use crate::sequencer::leases::{BEAT, LEASE};
@@ -92,6 +94,7 @@ pub(crate) enum Call {
     AllocateProducerIds(Answer<ProducerIdBlock>),
     Group(GroupRequest, Answer<GroupReply>),
     Admin(AdminRequest, Answer<AdminReply>),
+    Object(ObjectRequest, Answer<ObjectReply>),
     Bounds(Vec<TopicPartition>, Answer<Vec<Option<PartitionBounds>>>),
     LookUp {
         partition: TopicPartition,

@@ -17,6 +17,7 @@ mod convert;
 mod group_stream;
 mod groups;
 pub mod network;
+mod objects;
 mod secret;
 mod server;
 pub mod simulated;

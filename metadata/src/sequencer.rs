@@ -345,8 +345,11 @@ impl Sequencer {
             while batches < GROUP_BATCHES
                 && let Some((command, waiting)) = self.backlog.pop_front()
             {
-                if let Command::Commit(request) = &command {
-                    batches += request.index.batch_count();
+                match &command {
+                    Command::Commit(request) => batches += request.index.batch_count(),
+                    // About the same work for each.
+                    Command::CompleteMerge(request) => batches += request.extents.len(),
+                    _ => {}
                 }
                 missing.extend(self.state.missing(&command));
                 commands.push((command, waiting));

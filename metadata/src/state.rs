@@ -15,13 +15,14 @@
 //! group, so the engine's reads must show every batch that was submitted, durable or not. A state whose rows
 //! were not submitted, or failed to be, must be dropped.
 //!
-//! **Redo log** (decision 1). A commit writes one row, however many partitions it touches. Heads and producer
+//! **Redo log** (decision 1). A commit writes one row, however many partitions it touches; a completed merge is a
+//! commit too, and of two rows that cover an offset the later one holds (decision 20). Heads and producer
 //! states get their own rows later, some with each group; `checkpoint` in the counters is the last commit that
 //! all of these rows include. [`Recovery`] reads all resident rows in key order, then adds to heads and
 //! producer states what later commits changed.
 //!
-//! **Rooms.** `topics`, `partitions`, `segments`, `producer`, `producers`, `groups` and `configs` are here. Transactions,
-//! ACLs and compaction jobs are further rooms: each a module with its commands (see [`Command`]), its
+//! **Rooms.** `topics`, `partitions`, `segments`, `merge`, `objects`, `producer`, `producers`, `groups` and `configs` are
+//! here. Transactions and ACLs are further rooms: each a module with its commands (see [`Command`]), its
 //! own range of row tags (see [`rows`]) and its part of the hash.
 
 mod administration;
@@ -33,6 +34,8 @@ mod counters;
 mod digest;
 mod groups;
 mod id_blocks;
+mod merge;
+mod objects;
 mod paging;
 mod partitions;
 mod processes;
@@ -203,7 +206,7 @@ impl State {
                 let checked = self.check_feature_level(level);
                 Reply::FeatureLevel(checked.map(|()| self.counters.revision))
             }
-            Command::RaiseWriteEpoch { above } => self.raise_write_epoch(above),
+            Command::RaiseWriteEpoch { above } => self.raise_write_epoch(above, writes),
             Command::RaiseLowestAccepted { to } => self.raise_lowest_accepted(to),
             Command::CreateTopic(new) => Reply::Topic(self.create_topic(new, writes)),
             Command::CreatePartitions { topic, count } => {
@@ -215,6 +218,15 @@ impl State {
             }
             Command::Commit(request) => Reply::Committed(self.commit(&request, writes)),
             Command::MoveLogStart(moves) => self.move_log_starts(&moves, writes),
+            Command::BeginMerge { sources, lease_ms } => {
+                Reply::MergeSources(self.begin_merge(&sources, lease_ms))
+            }
+            Command::CompleteMerge(request) => Reply::Merged(self.complete_merge(&request, writes)),
+            Command::Retain(topics) => Reply::Retained(self.retain(&topics, writes)),
+            Command::ForgetObjects(commits) => {
+                self.forget_objects(&commits, writes);
+                Reply::Forgotten
+            }
             Command::AllocateProducerIds => self.allocate_producer_ids(writes),
             Command::SaveGroup { group, saved } => self.save_group(&group, saved, writes),
             Command::CommitOffsets { group, offsets } => {

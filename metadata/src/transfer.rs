@@ -26,6 +26,7 @@ use crate::ownership::{ClaimError, Exclusion, FolderLock};
 use crate::service::{ServiceConfig, StartError};
 use crate::state::DamagedState;
 
+mod census;
 mod export;
 mod file;
 mod import;
@@ -34,6 +35,7 @@ mod inspect;
 #[cfg(test)]
 mod tests;
 
+pub use census::{Census, Observer};
 pub use export::{Exported, Sink, export};
 pub use file::{Content, FileError, Header};
 pub use import::{Imported, import};

@@ -39,7 +39,8 @@ const RESIDENT_EXTENTS_MAX: usize = 64 * 1024;
 /// How long extents of a partition are followed after the last look at it.
 const FOLLOW_FOR: Duration = Duration::from_secs(120);
 
-/// How often it is seen to that what nobody looks at is no longer followed.
+/// How often it is seen to that what nobody looks at is no longer followed, and that nothing is resident for
+/// too long.
 const SWEEP_EVERY: Duration = Duration::from_secs(30);
 
 /// Pause before a subscription is tried again that an owner refused.
@@ -67,6 +68,7 @@ impl View {
             tokio::select! {
                 biased;
                 () = token.cancelled() => {}
+                () = kept.tidy() => {}
                 Stopped = kept.keep(&client) => token.cancelled().await,
             }
         });
@@ -155,6 +157,12 @@ impl View {
         self.read().feature_level()
     }
 
+    /// The newest write epoch that is known, to name segments with; 0 before the first snapshot.
+    #[must_use]
+    pub fn write_epoch(&self) -> u32 {
+        self.read().write_epoch()
+    }
+
     /// The configs that were set for what is no topic; none where nothing was.
     #[must_use]
     pub fn configs(&self, kind: ConfigKind, name: &str) -> Option<Arc<ConfigValues>> {
@@ -192,8 +200,18 @@ impl View {
         u32::try_from(elapsed).unwrap_or(u32::MAX).saturating_add(1)
     }
 
-    /// Ends to follow what nobody has looked at for long.
+    /// Sweeps again and again, whoever owns the metadata and whether anything happens. Never ends.
+    async fn tidy(&self) {
+        let mut sweep = tokio::time::interval(SWEEP_EVERY);
+        loop {
+            sweep.tick().await;
+            self.sweep();
+        }
+    }
+
+    /// Lets go of what has been resident for too long, and ends to follow what nobody has looked at for long.
     fn sweep(&self) {
+        self.write().pass_to(self.second());
         let kept = u32::try_from(FOLLOW_FOR.as_secs()).unwrap_or(u32::MAX);
         if let Some(second) = self.second().checked_sub(kept) {
             let picture = self.read();
@@ -235,19 +253,10 @@ impl View {
 
     /// Applies what happens until the position is lost.
     async fn follow(&self, mut stream: WatchStream) {
-        let mut sweep = tokio::time::interval(SWEEP_EVERY);
-        loop {
-            let batch = tokio::select! {
-                biased;
-                batch = stream.next() => batch,
-                _ = sweep.tick() => {
-                    self.sweep();
-                    continue;
-                }
-            };
-            let Ok(batch) = batch else { return };
+        while let Ok(batch) = stream.next().await {
             let touched = {
                 let mut picture = self.write();
+                picture.pass_to(self.second());
                 batch
                     .events
                     .iter()

@@ -399,6 +399,11 @@ fn begin(mut grpc: Grpc, call: Call) -> Begun {
             Ok(reply.into_inner().try_into()?)
         })
         .boxed(),
+        Call::Object(request, to) => carry(to, async move {
+            let reply = grpc.object(proto::ObjectCall::from(request)).await?;
+            Ok(reply.into_inner().try_into()?)
+        })
+        .boxed(),
         Call::AllocateProducerIds(to) => carry(to, async move {
             let block = grpc
                 .allocate_producer_ids(proto::Empty {})

@@ -261,6 +261,11 @@ impl Metadata for MetadataServer {
         answer(reply.map(|reply| proto::AdminAnswer::new(reply, self.nonce)))
     }
 
+    async fn object(&self, request: Request<proto::ObjectCall>) -> Answer<proto::ObjectAnswer> {
+        let asked = request.into_inner().try_into()?;
+        answer(self.here()?.object(asked).await)
+    }
+
     async fn allocate_producer_ids(
         &self,
         _request: Request<proto::Empty>,

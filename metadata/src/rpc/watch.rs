@@ -26,6 +26,7 @@ pub(super) fn parts(snapshot: &Snapshot) -> impl Iterator<Item = proto::Snapshot
         revision: snapshot.revision,
         leader_epoch: snapshot.leader_epoch,
         feature_level: snapshot.feature_level,
+        write_epoch: snapshot.write_epoch,
         ..proto::SnapshotPart::default()
     };
     let mut states = snapshot.topics.iter().zip(&snapshot.bounds).peekable();
@@ -68,6 +69,7 @@ pub(super) fn add(snapshot: &mut Snapshot, part: proto::SnapshotPart) -> Result<
     snapshot.revision = part.revision;
     snapshot.leader_epoch = part.leader_epoch;
     snapshot.feature_level = part.feature_level.max(1);
+    snapshot.write_epoch = part.write_epoch;
     for state in part.topics {
         let topic = Topic::try_from(need(state.topic)?)?;
         let columns = state
@@ -245,6 +247,7 @@ fn what(event: &WatchEvent) -> What {
         }),
         WatchEvent::LeaderEpochRaised(epoch) => What::LeaderEpochRaised(*epoch),
         WatchEvent::FeatureLevelRaised(level) => What::FeatureLevelRaised(*level),
+        WatchEvent::WriteEpochRaised(epoch) => What::WriteEpochRaised(*epoch),
         WatchEvent::ConfigsChanged(configs) => What::ConfigsChanged(configs.into()),
         WatchEvent::ProcessesChanged(all) => What::ProcessesChanged(proto::Processes {
             processes: all.iter().map(Into::into).collect(),
@@ -264,6 +267,7 @@ fn event(what: What) -> Result<WatchEvent, Malformed> {
         },
         What::LeaderEpochRaised(epoch) => WatchEvent::LeaderEpochRaised(epoch),
         What::FeatureLevelRaised(level) => WatchEvent::FeatureLevelRaised(level),
+        What::WriteEpochRaised(epoch) => WatchEvent::WriteEpochRaised(epoch),
         What::ConfigsChanged(configs) => WatchEvent::ConfigsChanged(configs.try_into()?),
         What::ProcessesChanged(all) => WatchEvent::ProcessesChanged(processes(all.processes)?),
     })
@@ -408,6 +412,7 @@ mod tests {
             topics,
             leader_epoch: 2,
             feature_level: 3,
+            write_epoch: 8,
             processes: [process].into(),
             configs: vec![configs()],
         };
@@ -465,6 +470,7 @@ mod tests {
                 },
                 WatchEvent::LeaderEpochRaised(6),
                 WatchEvent::FeatureLevelRaised(2),
+                WatchEvent::WriteEpochRaised(u32::MAX),
                 WatchEvent::ConfigsChanged(configs()),
                 WatchEvent::ProcessesChanged([process].into()),
             ],

@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 use super::reads::Question;
 use crate::api::admin::{AdminReply, AdminRequest};
 use crate::api::groups::{GroupReply, GroupRequest};
+use crate::api::objects::{ObjectReply, ObjectRequest, WriteEpochs};
 use crate::api::{
     CommitError, CommitReply, CommitRequest, ProducerIdBlock, Registration, Revision, Topic,
 };
@@ -52,6 +53,7 @@ pub(super) enum Waiting {
     FeatureLevel(Answer<Revision>),
     Codes(Answer<GroupReply>),
     Admin(Answer<AdminReply>),
+    Object(Answer<ObjectReply>),
     /// The sequencer itself asked for it.
     Nobody,
 }
@@ -143,6 +145,7 @@ pub(super) fn sort(call: Call) -> Sorted {
             Sorted::Change(Command::MoveLogStart(moves), Waiting::Admin(answer))
         }
         Call::Admin(request, answer) => Sorted::Read(Question::Admin(request, answer)),
+        Call::Object(request, answer) => object(request, answer),
         Call::Group(request, answer) => Sorted::Group(request, answer),
         Call::Bounds(partitions, answer) => Sorted::Read(Question::Bounds(partitions, answer)),
         Call::LookUp {
@@ -167,6 +170,25 @@ pub(super) fn sort(call: Call) -> Sorted {
     }
 }
 
+/// Changes become commands, the rest is read.
+fn object(request: ObjectRequest, answer: Answer<ObjectReply>) -> Sorted {
+    let command = match request {
+        ObjectRequest::BeginMerge { sources, lease_ms } => {
+            Command::BeginMerge { sources, lease_ms }
+        }
+        ObjectRequest::CompleteMerge(merge) => Command::CompleteMerge(merge),
+        ObjectRequest::Retain(topics) => Command::Retain(topics),
+        ObjectRequest::Forget(commits) => Command::ForgetObjects(commits),
+        ObjectRequest::RaiseWriteEpoch { above } => Command::RaiseWriteEpoch { above },
+        ObjectRequest::RaiseLowestAccepted { to } => Command::RaiseLowestAccepted { to },
+        ObjectRequest::Segments { .. }
+        | ObjectRequest::Dead { .. }
+        | ObjectRequest::AreKnown(_)
+        | ObjectRequest::WriteEpochs => return Sorted::Read(Question::Object(request, answer)),
+    };
+    Sorted::Change(command, Waiting::Object(answer))
+}
+
 impl Waiting {
     /// # Panics
     /// When the state answers a command with the reply to another.
@@ -188,6 +210,31 @@ impl Waiting {
             }
             (Self::Admin(to), state::Reply::LogStarts(bounds, revision)) => {
                 Reply::new(to, Ok(AdminReply::LogStarts(bounds, revision)))
+            }
+            (Self::Object(to), state::Reply::MergeSources(sources)) => {
+                Reply::new(to, Ok(ObjectReply::MergeSources(sources)))
+            }
+            (Self::Object(to), state::Reply::Merged(outcome)) => {
+                Reply::new(to, Ok(ObjectReply::Merged(outcome)))
+            }
+            (Self::Object(to), state::Reply::Retained(moved)) => {
+                Reply::new(to, Ok(ObjectReply::Retained(moved)))
+            }
+            (Self::Object(to), state::Reply::Forgotten) => {
+                Reply::new(to, Ok(ObjectReply::Forgotten))
+            }
+            (
+                Self::Object(to),
+                state::Reply::WriteEpochs {
+                    present,
+                    lowest_accepted,
+                },
+            ) => {
+                let epochs = WriteEpochs {
+                    present,
+                    lowest_accepted,
+                };
+                Reply::new(to, Ok(ObjectReply::WriteEpochs(epochs)))
             }
             (Self::Departure(to), state::Reply::Forgotten) => Reply::new(to, Ok(())),
             (Self::Nobody, _) => Reply(Box::new(|| ())),

@@ -12,6 +12,7 @@ use tokio::sync::broadcast;
 use super::answer::Reply;
 use super::proof::Proof;
 use crate::api::admin::{AdminReply, AdminRequest, QuorumFacts};
+use crate::api::objects::{ObjectReply, ObjectRequest};
 use crate::api::{Extent, LookUp, PartitionBounds, RequestError, Revision, Snapshot};
 use crate::client::{Answer, Subscription, WatchBatch, WatchStream};
 use crate::state::State;
@@ -32,6 +33,8 @@ pub(super) enum Question {
     ExtentWithMaxTimestamp(TopicPartition, Answer<Option<Extent>>),
     /// One that changes nothing.
     Admin(AdminRequest, Answer<AdminReply>),
+    /// One that changes nothing.
+    Object(ObjectRequest, Answer<ObjectReply>),
     Subscribe(Option<Revision>, Answer<Subscription>),
 }
 
@@ -123,6 +126,7 @@ fn find(question: Question, state: &State) -> Found {
             Reply::new(to, known(partition).map(|()| found()))
         }
         Question::Admin(request, to) => Reply::new(to, admin(&request, state)),
+        Question::Object(request, to) => Reply::new(to, object(&request, state)),
         Question::Subscribe(_, to) => {
             return Found::Subscription {
                 snapshot: Some(state.snapshot()),
@@ -152,6 +156,27 @@ fn admin(request: &AdminRequest, state: &State) -> Result<AdminReply, RequestErr
         AdminRequest::AlterConfigs(_) | AdminRequest::MoveLogStarts(_) => {
             return Err(RequestError::Unavailable);
         }
+    })
+}
+
+fn object(request: &ObjectRequest, state: &State) -> Result<ObjectReply, RequestError> {
+    Ok(match request {
+        ObjectRequest::Segments { below_level } => {
+            ObjectReply::Segments(state.segment_summaries(*below_level))
+        }
+        ObjectRequest::Dead {
+            min_age_ms,
+            objects_max,
+        } => ObjectReply::Dead(state.dead_objects(*min_age_ms, *objects_max)),
+        ObjectRequest::AreKnown(segments) => ObjectReply::Known(state.are_known(segments)),
+        ObjectRequest::WriteEpochs => ObjectReply::WriteEpochs(state.write_epochs()),
+        // Changes are commands.
+        ObjectRequest::BeginMerge { .. }
+        | ObjectRequest::CompleteMerge(_)
+        | ObjectRequest::Retain(_)
+        | ObjectRequest::Forget(_)
+        | ObjectRequest::RaiseWriteEpoch { .. }
+        | ObjectRequest::RaiseLowestAccepted { .. } => return Err(RequestError::Unavailable),
     })
 }
 

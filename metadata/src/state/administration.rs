@@ -7,8 +7,8 @@ use floe_protocol::types::{Offset, PartitionIndex, ProducerId, TopicId, TopicPar
 
 use super::State;
 use super::command::Reply;
+use super::partitions::Partition;
 use super::rows::{RowKey, topic};
-use super::topics::chunk_of;
 use super::write_set::WriteSet;
 use crate::api::{NewTopic, ProducerIdBlock, RequestError, Revision, Topic, WatchEvent};
 
@@ -16,23 +16,25 @@ use crate::api::{NewTopic, ProducerIdBlock, RequestError, Revision, Topic, Watch
 const ID_BLOCK: ProducerId = 1000;
 
 impl State {
-    pub(super) fn raise_write_epoch(&mut self, above: u32) -> Reply {
+    pub(super) fn raise_write_epoch(&mut self, above: u32, writes: &mut WriteSet) -> Reply {
         if self.counters.write_epoch == above {
-            self.counters.write_epoch = above.checked_add(1).expect("fewer than 2^32 write epochs");
+            let raised = above.checked_add(1).expect("fewer than 2^32 write epochs");
+            self.counters.write_epoch = raised;
+            writes.events.push(WatchEvent::WriteEpochRaised(raised));
         }
-        self.write_epochs()
+        self.told_write_epochs()
     }
 
     pub(super) fn raise_lowest_accepted(&mut self, to: u32) -> Reply {
         let lowest = to.min(self.counters.write_epoch);
         if lowest > self.counters.lowest_accepted {
             self.counters.lowest_accepted = lowest;
-            self.segments.forget_below(lowest);
+            self.segments.refuse_below(lowest);
         }
-        self.write_epochs()
+        self.told_write_epochs()
     }
 
-    const fn write_epochs(&self) -> Reply {
+    const fn told_write_epochs(&self) -> Reply {
         Reply::WriteEpochs {
             present: self.counters.write_epoch,
             lowest_accepted: self.counters.lowest_accepted,
@@ -138,6 +140,9 @@ impl State {
             self.counters.head_rows -= 1;
         }
         self.groups.forget_topic(id, writes);
+        let extents = slot.partitions.iter().flat_map(Partition::extents);
+        let dropped: Vec<u64> = extents.map(|extent| extent.commit).collect();
+        self.release(&dropped, writes);
         writes.events.push(WatchEvent::TopicDeleted(id));
         Ok(self.counters.revision)
     }
@@ -147,24 +152,13 @@ impl State {
         moves: &[(TopicPartition, Offset)],
         writes: &mut WriteSet,
     ) -> Reply {
+        let mut dropped = Vec::new();
         for (partition, to) in moves {
-            let Some(slot_id) = self.topics.slot_id(partition.topic) else {
-                continue;
-            };
-            let slot = self.topics.slot_mut(slot_id);
-            let Some(it) = slot.and_then(|slot| slot.partition_mut(partition.partition)) else {
-                continue;
-            };
-            if it.move_log_start(*to) {
-                let log_start = it.head.log_start;
-                self.moved_heads
-                    .insert((slot_id, chunk_of(partition.partition)));
-                writes.events.push(WatchEvent::LogStartMoved {
-                    partition: *partition,
-                    log_start,
-                });
+            if let Some(slot_id) = self.topics.slot_id(partition.topic) {
+                self.move_log_start_of(slot_id, *partition, *to, &mut dropped, writes);
             }
         }
+        self.release(&dropped, writes);
         let bounds = moves.iter().map(|(partition, _)| self.bounds(*partition));
         Reply::LogStarts(bounds.collect(), self.counters.revision)
     }

@@ -1,15 +1,16 @@
 //! What the state is asked and what it answers.
 //!
-//! The layout of [`Command`] is by room: processes and epochs, topics, the log, producers, groups.
-//! Transactions, ACLs, quotas and compaction jobs are rooms of their own with commands of their own.
+//! The layout of [`Command`] is by room: processes and epochs, topics, the log, objects, producers,
+//! groups. Transactions and ACLs are rooms of their own with commands of their own.
 
 use std::sync::Arc;
 
 use floe_protocol::error_code::ErrorCode;
-use floe_protocol::types::{Offset, PartitionIndex, TopicId, TopicPartition};
+use floe_protocol::types::{Offset, PartitionIndex, TimestampMs, TopicId, TopicPartition};
 
 use crate::api::admin::AlterConfigs;
 use crate::api::groups::OffsetCommit;
+use crate::api::objects::{MergeError, MergeRequest, MergeSource, Retention};
 use crate::api::{
     CommitError, CommitReply, CommitRequest, NewProcess, NewTopic, PartitionBounds,
     ProducerIdBlock, Registration, RequestError, Revision, Topic,
@@ -74,6 +75,24 @@ pub enum Command {
     /// watermark counts as the high watermark. Answered by [`Reply::LogStarts`].
     MoveLogStart(Vec<(TopicPartition, Offset)>),
 
+    // The life of objects.
+    /// Leases live segments, by commit, and tells what is alive of them. Leases are in memory only. Answered by
+    /// [`Reply::MergeSources`].
+    BeginMerge {
+        /// Their commits.
+        sources: Vec<u64>,
+        /// How long nobody else is given them.
+        lease_ms: TimestampMs,
+    },
+    /// Replaces extents of merged segments by those of a new one; idempotent by the segment's id. Answered by
+    /// [`Reply::Merged`].
+    CompleteMerge(MergeRequest),
+    /// Moves log starts up to what is to be kept. Answered by [`Reply::Retained`].
+    Retain(Vec<Retention>),
+    /// Forgets dead objects, by commit, that are no longer in the store; of others nothing. Answered by
+    /// [`Reply::Forgotten`].
+    ForgetObjects(Vec<u64>),
+
     // Producers.
     /// Takes the next block of producer ids; a repeat wastes one. Answered by [`Reply::ProducerIds`].
     AllocateProducerIds,
@@ -123,8 +142,14 @@ pub enum Reply {
         /// The lowest that a commit may name.
         lowest_accepted: u32,
     },
-    /// To [`Command::UnlistProcesses`] and [`Command::ForgetProcesses`].
+    /// To [`Command::UnlistProcesses`], [`Command::ForgetProcesses`] and [`Command::ForgetObjects`].
     Forgotten,
+    /// To [`Command::BeginMerge`]: in its order; `None` if one of them is leased, or not alive any more.
+    MergeSources(Option<Vec<MergeSource>>),
+    /// To [`Command::CompleteMerge`]: the revision since which it holds.
+    Merged(Result<Revision, MergeError>),
+    /// To [`Command::Retain`]: logs that start later now.
+    Retained(u64),
     /// To [`Command::CreateTopic`] and [`Command::CreatePartitions`]: the topic and the revision after
     /// which views show it.
     Topic(Result<(Arc<Topic>, Revision), RequestError>),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use floe_planted::Bug;
 use floe_protocol::types::Offset;
+use floe_storage::segment::SegmentId;
 
 use super::rows::RowKey;
 use super::rows::segment::{CommitFacts, Outcome, SegmentReader};
@@ -31,26 +32,40 @@ impl State {
                 lowest,
             });
         }
-        let known = self.segments.commit_of(segment);
-        if let Some(commit) = known.filter(|_| !Bug::RepeatedCommitApplied.is_planted()) {
+        let known = self.segments.find(segment);
+        if let Some((commit, entry)) = known.filter(|_| !Bug::RepeatedCommitApplied.is_planted()) {
+            if entry.level > 0 {
+                // A name that was given to a merge: whoever uses it twice needs names of its own.
+                return Err(CommitError::NotRegistered(segment.incarnation));
+            }
             let row = self
                 .segments
                 .recent(commit)
                 .expect("missing rows were admitted");
             return Ok(reply_of(row).expect("the row was checked when it was admitted"));
         }
-        let incarnation = segment.incarnation;
-        let is_registered = (1..=self.counters.incarnations).contains(&incarnation)
-            && segment.write_epoch <= self.counters.write_epoch;
-        if !is_registered {
-            return Err(CommitError::NotRegistered(incarnation));
+        if !self.is_registered(segment) {
+            return Err(CommitError::NotRegistered(segment.incarnation));
         }
         Ok(self.commit_new(request, writes))
     }
 
+    /// Whether a segment's name can have been given.
+    pub(super) fn is_registered(&self, segment: SegmentId) -> bool {
+        (1..=self.counters.incarnations).contains(&segment.incarnation)
+            && segment.write_epoch <= self.counters.write_epoch
+    }
+
     fn commit_new(&mut self, request: &CommitRequest, writes: &mut WriteSet) -> CommitReply {
         let batches = request.index.batch_count();
-        let commit = self.segments.push(request.segment, batches, true);
+        let facts = CommitFacts {
+            segment: request.segment,
+            size_bytes: request.size_bytes,
+            time_ms: self.counters.now_ms,
+            revision: self.counters.revision,
+        };
+        let commit = self.counters.commits + 1;
+        self.segments.push(commit, &facts, 0, batches);
         self.counters.commits = commit;
         let mut committing = Committing {
             commit,
@@ -76,15 +91,10 @@ impl State {
         let Committing {
             results, extents, ..
         } = committing;
-        let facts = CommitFacts {
-            segment: request.segment,
-            size_bytes: request.size_bytes,
-            time_ms: self.counters.now_ms,
-            revision: self.counters.revision,
-        };
         let row = Bytes::from(self.writer.finish(&facts));
         writes.put(RowKey::segment(commit), row.clone());
         self.segments.remember(commit, row);
+        self.hold(commit, extents.len(), writes);
         if !extents.is_empty() {
             let committed = CommittedSegment {
                 segment: request.segment,

@@ -10,6 +10,7 @@ use super::State;
 use super::producer::ProducerState;
 use super::recovery::DamagedState;
 use super::rows::{Place, RowKey, producer};
+use super::segments::Standing;
 
 impl State {
     /// Hashes everything but the producer states: counters, topics, heads, extents and segments. Two runs
@@ -28,8 +29,13 @@ impl State {
         }
         self.groups.hash(&mut hasher);
         self.configs.hash(&mut hasher);
-        for entry in self.segments.entries() {
-            (entry.id, entry.batches_until).hash(&mut hasher);
+        for (commit, entry) in self.segments.entries() {
+            let is_accepted = entry.id.write_epoch >= self.counters.lowest_accepted;
+            // Of those that are gone only the answer to a repeat can be seen.
+            if entry.standing != Standing::Gone || is_accepted {
+                (commit, entry.id, entry.level, entry.standing).hash(&mut hasher);
+                (entry.size_bytes, entry.committed_ms).hash(&mut hasher);
+            }
         }
         hasher.finish()
     }

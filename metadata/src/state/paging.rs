@@ -7,11 +7,13 @@ use floe_protocol::types::TopicPartition;
 use floe_storage::segment::SegmentId;
 
 use super::State;
+use super::codec::RowError;
 use super::command::Command;
 use super::commit::reply_of;
 use super::producer::ProducerState;
 use super::producers::ProducerKey;
 use super::recovery::DamagedState;
+use super::rows::segment::SegmentRow;
 use super::rows::{Place, RowKey, producer, topic};
 use crate::api::{CommitRequest, NewTopic};
 
@@ -24,6 +26,7 @@ impl State {
     pub fn missing(&self, command: &Command) -> Vec<RowKey> {
         match command {
             Command::Commit(request) => self.missing_for(request),
+            Command::BeginMerge { sources, .. } => self.missing_for_merge(sources),
             Command::CreateTopic(NewTopic { id, .. }) | Command::DeleteTopic(id) => {
                 let is_known = self.topics.slot_id(*id).is_some();
                 let is_known = is_known || self.topics.was_used(*id).is_some();
@@ -43,6 +46,9 @@ impl State {
             | Command::CreatePartitions { .. }
             | Command::AlterConfigs(_)
             | Command::MoveLogStart(_)
+            | Command::CompleteMerge(_)
+            | Command::Retain(_)
+            | Command::ForgetObjects(_)
             | Command::AllocateProducerIds
             | Command::SaveGroup { .. }
             | Command::CommitOffsets { .. }
@@ -56,9 +62,9 @@ impl State {
         if self.is_refused(request.segment) {
             return Vec::new();
         }
-        if let Some(commit) = self.segments.commit_of(request.segment) {
-            let at_hand = self.segments.recent(commit).is_some();
-            return if at_hand {
+        if let Some((commit, entry)) = self.segments.find(request.segment) {
+            let is_needless = entry.level > 0 || self.segments.recent(commit).is_some();
+            return if is_needless {
                 Vec::new()
             } else {
                 vec![RowKey::segment(commit)]
@@ -124,7 +130,7 @@ impl State {
             match (key.place().map_err(damaged)?, value) {
                 (Place::Segment { .. }, None) => return Err(DamagedState::Missing(key)),
                 (Place::Segment { commit }, Some(row)) => {
-                    reply_of(&row).map_err(damaged)?;
+                    check_segment(&row).map_err(damaged)?;
                     self.segments.remember(commit, row);
                 }
                 (Place::DeletedTopic(id), row) => {
@@ -157,6 +163,17 @@ impl State {
         };
         if self.producers.find(&key).is_none() {
             self.producers.insert(key, state, self.counters.commits);
+        }
+    }
+}
+
+/// Reads a segment's row to its end.
+fn check_segment(row: &[u8]) -> Result<(), RowError> {
+    match SegmentRow::open(row)? {
+        SegmentRow::Committed(_) => reply_of(row).map(drop),
+        SegmentRow::Merged(mut reader) => {
+            while reader.next_extent()?.is_some() {}
+            Ok(())
         }
     }
 }

@@ -22,8 +22,10 @@ pub struct Counts {
     pub topics: usize,
     /// Partitions of all topics.
     pub partitions: u64,
-    /// Segments committed.
+    /// Segments whose objects are in the store: logs lead to them, or they are dead and not forgotten.
     pub segments: u64,
+    /// Those of them that are dead.
+    pub dead_segments: u64,
     /// Producer states in memory.
     pub producer_states: usize,
     /// Memory they take, in bytes.
@@ -192,7 +194,8 @@ impl State {
     }
 
     fn unpack(&self, extent: &PackedExtent) -> Option<Extent> {
-        Some(extent.unpack(self.segments.segment(extent.commit)?))
+        let entry = self.segments.get(extent.commit)?;
+        Some(extent.unpack(entry.id, entry.level))
     }
 
     /// The feature level of the cluster.
@@ -218,6 +221,7 @@ impl State {
                 .collect(),
             leader_epoch: self.counters.leader_epoch,
             feature_level: self.counters.feature_level,
+            write_epoch: self.counters.write_epoch,
             processes: self.processes(),
             configs: self.configs.all().collect(),
         }
@@ -233,6 +237,7 @@ impl State {
             topics: self.topics.len(),
             partitions: self.topics.partition_count(),
             segments: self.segments.len(),
+            dead_segments: self.segments.dead_len(),
             producer_states: self.producers.len(),
             producer_states_bytes: self.producers.len() * RESIDENT_BYTES,
             producer_states_unsaved: self.producers.unsaved_len(),

@@ -7,7 +7,6 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 
 use super::recovery::{DamagedState, Recovery};
-use super::rows::segment::SegmentReader;
 use super::rows::{Place, RowKey, producer, topic};
 use super::{State, StateConfig};
 use crate::api::Revision;
@@ -25,7 +24,7 @@ pub struct Rebuild {
 /// What only a look at every row tells.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct RowFigures {
-    /// Bytes of all committed segments.
+    /// Bytes of all segments whose objects are in the store: live, or dead and not forgotten.
     pub segment_bytes: u64,
     /// Rows of producer states.
     pub producer_states: u64,
@@ -67,13 +66,7 @@ impl Rebuild {
             Place::DeletedTopic(_) => {
                 topic::decode_deleted(value).map_err(damaged)?;
             }
-            place => {
-                if matches!(place, Place::Segment { .. }) {
-                    let reader = SegmentReader::open(value).map_err(damaged)?;
-                    self.figures.segment_bytes += reader.facts().size_bytes;
-                }
-                self.recovery.row(key.clone(), value)?;
-            }
+            _ => self.recovery.row(key.clone(), value)?,
         }
         self.last = Some(key);
         Ok(())
@@ -97,6 +90,12 @@ impl Rebuild {
     /// # Errors
     /// Rows are missing, or contradict each other.
     pub fn finish(self) -> Result<(State, RowFigures), DamagedState> {
-        Ok((self.recovery.finish()?, self.figures))
+        let state = self.recovery.finish()?;
+        let segment_bytes = state.segments.size_bytes();
+        let figures = RowFigures {
+            segment_bytes,
+            ..self.figures
+        };
+        Ok((state, figures))
     }
 }

@@ -6,30 +6,31 @@
 //! finish() ─▶ State
 //! ```
 //!
-//! Segment rows give the level-0 index. Those after the checkpoint are replayed: an extent that ends at or
+//! Segment rows give the index, merged extents in the place of whatever they cover; rows that nobody needs any more
+//! may be missing. Those after the checkpoint are replayed: an extent that ends at or
 //! below its partition's high watermark is in the head's row already, one that begins there is added, any
 //! other is damage. A producer's accepted batches are added to what its row says; the offsets tell which of
 //! them the row has. At the end each partition's extents must cover its log exactly.
 
+mod replay;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
-use floe_planted::Bug;
 use floe_protocol::types::{TopicId, TopicPartition};
 
 use super::codec::RowError;
 use super::counters::Counters;
 use super::id_blocks::IdBlocks;
-use super::partitions::PackedExtent;
-use super::producer::{PastBatch, ProducerState};
 use super::producers::ProducerKey;
 use super::rows::configs::{ConfigFigures, ConfigRow};
 use super::rows::group::{GroupFigures, GroupRow, OffsetRow};
-use super::rows::segment::{BatchRow, CommitFacts, ExtentRow, Outcome, ProducerRow, SegmentReader};
+use super::rows::object::{ObjectFigures, decode_dead};
+use super::rows::segment::SegmentRow;
 use super::rows::{Place, RowKey, head, process, producer, topic};
-use super::topics::{SlotId, chunk_of};
 use super::{State, StateConfig};
 use crate::api::{Process, Revision};
+use replay::Replay;
 
 /// Rows that do not make a state. Nothing may be served, repaired or deleted on their word.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -168,6 +169,16 @@ impl Recovery {
                     return Err(DamagedState::Contradiction(key));
                 }
             }
+            Place::ObjectFigures => {
+                let figures = ObjectFigures::decode(value).map_err(damaged)?;
+                self.state.segments.load_figures(figures);
+            }
+            Place::DeadObject { commit } => {
+                let since_ms = decode_dead(value).map_err(damaged)?;
+                if !self.state.segments.load_dead(commit, since_ms) {
+                    return Err(DamagedState::Contradiction(key));
+                }
+            }
             Place::Producer { .. } | Place::DeletedTopic(_) => {
                 return Err(DamagedState::Unasked(key));
             }
@@ -187,35 +198,42 @@ impl Recovery {
     }
 
     fn segment(&mut self, key: &RowKey, commit: u64, row: &Bytes) -> Result<(), DamagedState> {
-        let next = self.state.segments.len() + 1;
-        if commit != next {
-            return Err(DamagedState::Missing(RowKey::segment(next)));
+        self.expect_commits_until(commit.saturating_sub(1))?;
+        if commit > self.state.counters.commits || commit <= self.state.segments.last() {
+            return Err(DamagedState::Contradiction(key.clone()));
         }
         let damaged = |error| DamagedState::Row {
             key: key.clone(),
             error,
         };
-        let mut reader = SegmentReader::open(row).map_err(damaged)?;
-        let facts = *reader.facts();
-        let accepted = facts.segment.write_epoch >= self.state.counters.lowest_accepted;
-        self.state
-            .segments
-            .push(facts.segment, reader.batch_count(), accepted);
-        let is_replayed = commit > self.state.counters.checkpoint;
-        let mut replay = Replay {
-            state: &mut self.state,
-            commit,
-            facts,
-            is_replayed,
+        let row = SegmentRow::open(row).map_err(damaged)?;
+        let facts = *row.facts();
+        let (level, batches) = match &row {
+            SegmentRow::Committed(reader) => (0, reader.batch_count()),
+            SegmentRow::Merged(reader) => (reader.level(), 0),
         };
-        while let Some(extent) = reader.next_extent().map_err(damaged)? {
-            let mut batches = Vec::with_capacity(extent.batches);
-            for _ in 0..extent.batches {
-                batches.push(reader.next_batch().map_err(damaged)?);
-            }
-            if !replay.extent(&extent, &batches) {
-                return Err(DamagedState::Contradiction(key.clone()));
-            }
+        let segments = &mut self.state.segments;
+        segments.push(commit, &facts, level, batches);
+        let is_replayed = commit > self.state.counters.checkpoint;
+        let mut replay = Replay::new(&mut self.state, commit, facts, is_replayed);
+        let fits = match row {
+            SegmentRow::Committed(reader) => replay.committed(reader),
+            SegmentRow::Merged(reader) => replay.merged(reader),
+        };
+        if fits.map_err(damaged)? {
+            replay.end();
+            Ok(())
+        } else {
+            Err(DamagedState::Contradiction(key.clone()))
+        }
+    }
+
+    /// Rows of commits are only removed below the checkpoint.
+    fn expect_commits_until(&self, commit: u64) -> Result<(), DamagedState> {
+        let first = self.state.counters.checkpoint.max(1);
+        let next = first.max(self.state.segments.last().saturating_add(1));
+        if next <= commit {
+            return Err(DamagedState::Missing(RowKey::segment(next)));
         }
         Ok(())
     }
@@ -290,12 +308,22 @@ impl Recovery {
         if let Some(key) = self.missing().into_iter().next() {
             return Err(DamagedState::Missing(key));
         }
-        let counters = &self.state.counters;
-        if self.state.segments.len() != counters.commits {
-            return Err(DamagedState::Missing(RowKey::segment(
-                self.state.segments.len() + 1,
-            )));
+        self.expect_commits_until(self.state.counters.commits)?;
+        let State {
+            counters, segments, ..
+        } = &mut self.state;
+        if !segments.has_all(counters.commits) {
+            let missing = segments.first_missing();
+            return Err(missing.map_or_else(
+                || DamagedState::Contradiction(RowKey::object_figures()),
+                |commit| DamagedState::Missing(RowKey::segment(commit)),
+            ));
         }
+        if !segments.is_complete() {
+            return Err(DamagedState::Contradiction(RowKey::object_figures()));
+        }
+        segments.settle(counters.lowest_accepted);
+        let counters = &self.state.counters;
         if self.state.topics.len() as u64 != counters.topics
             || self.head_rows != counters.head_rows
             || self.state.processes.len() as u64 != counters.processes
@@ -323,122 +351,5 @@ impl Recovery {
         }
         self.state.sealed = self.state.counters.clone();
         Ok(self.state)
-    }
-}
-
-/// One segment's row on its way into the state.
-struct Replay<'a> {
-    state: &'a mut State,
-    commit: u64,
-    facts: CommitFacts,
-    is_replayed: bool,
-}
-
-impl Replay<'_> {
-    /// `false` if the row contradicts what is known of the partition.
-    fn extent(&mut self, extent: &ExtentRow, batches: &[BatchRow]) -> bool {
-        let Some(slot) = self.state.topics.slot_id(extent.partition.topic) else {
-            return true;
-        };
-        let mut position_bytes = extent.position_bytes;
-        let mut next_offset = extent.before.high_watermark;
-        let mut run: Option<PackedExtent> = None;
-        for batch in batches {
-            if let Outcome::Accepted {
-                count,
-                max_timestamp_ms,
-                producer,
-            } = batch.outcome
-            {
-                let next = PackedExtent {
-                    commit: self.commit,
-                    position_bytes,
-                    base_offset: next_offset,
-                    max_timestamp_ms,
-                    length_bytes: batch.length_bytes,
-                    count,
-                };
-                let Some(end) = next_offset.checked_add(i64::from(count)) else {
-                    return false;
-                };
-                next_offset = end;
-                let is_skipped = Bug::LatestCommitNotReplayed.is_planted()
-                    && self.commit == self.state.counters.commits;
-                if let Some(producer) = producer.filter(|_| self.is_replayed && !is_skipped) {
-                    self.producer(slot, extent.partition, &next, producer);
-                }
-                if !run.as_mut().is_some_and(|run| run.extend(&next))
-                    && !self.end_run(run.replace(next), slot, extent.partition)
-                {
-                    return false;
-                }
-            }
-            position_bytes = position_bytes.saturating_add(u64::from(batch.length_bytes));
-        }
-        self.end_run(run, slot, extent.partition)
-    }
-
-    fn end_run(
-        &mut self,
-        run: Option<PackedExtent>,
-        slot_id: SlotId,
-        whose: TopicPartition,
-    ) -> bool {
-        let Some(run) = run else { return true };
-        let Some(slot) = self.state.topics.slot_mut(slot_id) else {
-            return false;
-        };
-        let Some(partition) = slot.partition_mut(whose.partition) else {
-            return false;
-        };
-        let end = run.end_offset();
-        if end > partition.head.high_watermark {
-            if !self.is_replayed || run.base_offset != partition.head.high_watermark {
-                return false;
-            }
-            partition.head.high_watermark = end;
-        }
-        if end > partition.head.log_start {
-            partition.push(run);
-        }
-        let chunk = chunk_of(whose.partition);
-        if self.is_replayed && slot.mark_unsaved(chunk, self.commit) {
-            self.state
-                .unsaved_heads
-                .push_back((self.commit, slot_id, chunk));
-        }
-        true
-    }
-
-    fn producer(
-        &mut self,
-        slot: SlotId,
-        whose: TopicPartition,
-        batch: &PackedExtent,
-        producer: ProducerRow,
-    ) {
-        let key = ProducerKey {
-            id: producer.id,
-            slot,
-            partition: whose.partition,
-        };
-        let begin = || ProducerState::begin(producer.epoch, producer.base_sequence);
-        let producers = &mut self.state.producers;
-        let known = producers.find(&key);
-        let seat = known.unwrap_or_else(|| producers.insert(key, begin(), self.commit));
-        if let Some(resident) = producers.change(seat, self.commit) {
-            resident.partial |= known.is_none();
-            if producer.begins {
-                resident.state = begin();
-                resident.partial = false;
-            }
-            let past = PastBatch {
-                base_offset: batch.base_offset,
-                max_timestamp_ms: batch.max_timestamp_ms,
-                count: batch.count,
-            };
-            resident.state.append(past, self.facts.time_ms);
-            resident.partial &= !resident.state.is_full();
-        }
     }
 }

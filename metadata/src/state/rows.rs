@@ -20,7 +20,9 @@
 //! | 0x50 | figures of configs | |
 //! | 0x51 | configs of what is no topic, quotas among them | number |
 //! | 0x52–0x5f | credentials, ACLs | |
-//! | 0x60–0x6f | compaction jobs, the registry of objects | |
+//! | 0x60 | figures of objects | |
+//! | 0x61 | dead object | commit |
+//! | 0x62–0x6f | more about objects | |
 //! | 0xf0 | producer state | producer id, topic id, partition |
 //! | 0xf1 | deleted topic | topic id |
 //!
@@ -30,6 +32,7 @@
 pub(super) mod configs;
 pub(super) mod group;
 pub(super) mod head;
+pub(super) mod object;
 pub(super) mod process;
 pub(super) mod producer;
 pub(super) mod segment;
@@ -54,6 +57,8 @@ const GROUP: u8 = 0x31;
 const OFFSET: u8 = 0x32;
 const CONFIG_FIGURES: u8 = 0x50;
 const CONFIGS: u8 = 0x51;
+const OBJECT_FIGURES: u8 = 0x60;
+const DEAD_OBJECT: u8 = 0x61;
 const PRODUCER: u8 = 0xf0;
 const DELETED_TOPIC: u8 = 0xf1;
 /// Above all tags there will ever be.
@@ -86,6 +91,10 @@ pub(super) enum Place {
     },
     ConfigFigures,
     Configs(u64),
+    ObjectFigures,
+    DeadObject {
+        commit: u64,
+    },
     Producer {
         id: ProducerId,
         partition: TopicPartition,
@@ -182,6 +191,14 @@ impl RowKey {
         Self::new(CONFIGS, &[&number.to_be_bytes()])
     }
 
+    pub(super) const fn object_figures() -> Self {
+        Self(Bytes::from_static(&[OBJECT_FIGURES]))
+    }
+
+    pub(super) fn dead_object(commit: u64) -> Self {
+        Self::new(DEAD_OBJECT, &[&commit.to_be_bytes()])
+    }
+
     pub(super) fn producer(id: ProducerId, partition: TopicPartition) -> Self {
         let parts: [&[u8]; 3] = [
             &id.to_be_bytes(),
@@ -240,6 +257,10 @@ impl RowKey {
             }
             CONFIG_FIGURES => Place::ConfigFigures,
             CONFIGS => Place::Configs(u64::from_be_bytes(reader.array()?)),
+            OBJECT_FIGURES => Place::ObjectFigures,
+            DEAD_OBJECT => Place::DeadObject {
+                commit: u64::from_be_bytes(reader.array()?),
+            },
             PRODUCER => {
                 let id = ProducerId::from_be_bytes(reader.array()?);
                 let topic = TopicId::from_bytes(reader.array()?);
@@ -277,6 +298,8 @@ impl fmt::Display for RowKey {
             }
             Ok(Place::ConfigFigures) => f.write_str("figures of configs"),
             Ok(Place::Configs(number)) => write!(f, "configs {number}"),
+            Ok(Place::ObjectFigures) => f.write_str("figures of objects"),
+            Ok(Place::DeadObject { commit }) => write!(f, "dead object of commit {commit}"),
             Ok(Place::Producer { id, partition }) => write!(f, "producer {id} in {partition}"),
             Err(_) => write!(f, "{:?}", self.0),
         }

@@ -1,113 +1,144 @@
-//! Which commit made which segment visible, and the rows of the latest commits for those who ask twice.
+//! Which commit made which segment, and what became of it since.
+//!
+//! ```text
+//! live ── no extent leads to it ─▶ dead ── object deleted ─▶ gone ── nobody may repeat it, no replay needs it ─▶ no row
+//! ```
+//!
+//! A commit never comes back to life: extents are only given to a commit when it is made. Numbers of commits have
+//! gaps where rows were removed; those from the checkpoint on are all there.
 
-use std::collections::BTreeMap;
-use std::hash::BuildHasher;
+mod registry;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
+use floe_protocol::types::TimestampMs;
 use floe_storage::segment::SegmentId;
 use foldhash::quality::FixedState;
-use hashbrown::HashTable;
+use hashbrown::HashMap;
+
+use super::rows::object::ObjectFigures;
+use super::rows::segment::CommitFacts;
 
 /// What is kept in memory per commit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct SegmentEntry {
     pub(super) id: SegmentId,
-    /// Batches of this commit and all before it.
-    pub(super) batches_until: u64,
+    /// 0 as ingested, 1 and up merged.
+    pub(super) level: u8,
+    pub(super) size_bytes: u64,
+    /// Cluster time of the commit.
+    pub(super) committed_ms: TimestampMs,
+    /// Batches of this commit and all before it that have rows, or had some when this process began to count.
+    batches_until: u64,
+    pub(super) standing: Standing,
 }
 
-/// All commits, by number and by segment.
+/// What became of a segment.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) enum Standing {
+    /// So many extents lead to it; none only while its commit is under way.
+    Live(u64),
+    /// None does, since this cluster time.
+    Dead(TimestampMs),
+    /// Its object is not in the store any more.
+    Gone,
+}
+
+impl SegmentEntry {
+    /// Extents that lead to it.
+    pub(super) const fn live_extents(&self) -> u64 {
+        match self.standing {
+            Standing::Live(extents) => extents,
+            Standing::Dead(_) | Standing::Gone => 0,
+        }
+    }
+}
+
+/// All commits that have a row, by number and by segment.
 #[derive(Debug)]
 pub(super) struct Segments {
-    /// Dense, by commit number; the first commit is 1.
-    entries: Vec<SegmentEntry>,
-    /// Commits of segments whose write epoch is accepted.
-    by_id: HashTable<u64>,
-    hasher: FixedState,
+    entries: BTreeMap<u64, SegmentEntry>,
+    by_id: HashMap<SegmentId, u64, FixedState>,
     /// Rows of the latest commits, and of earlier ones that were asked for again.
     recent: BTreeMap<u64, Bytes>,
     recent_bytes: usize,
+    /// Dead ones, the longest dead first.
+    dead: BTreeSet<(TimestampMs, u64)>,
+    /// Gone ones whose commits may be repeated.
+    gone: BTreeSet<u64>,
+    /// Gone ones whose commits are refused.
+    removable: BTreeSet<u64>,
+    /// Rows that were removed.
+    removed: u64,
+    /// The figures as they were sealed last.
+    sealed: ObjectFigures,
+    /// Live ones that somebody merges, and until when, in cluster time. Neither in rows nor in the hash.
+    leases: BTreeMap<u64, TimestampMs>,
 }
 
 impl Segments {
     pub(super) fn new(hash_seed: u64) -> Self {
         Self {
-            entries: Vec::new(),
-            by_id: HashTable::new(),
-            hasher: FixedState::with_seed(hash_seed),
+            entries: BTreeMap::new(),
+            by_id: HashMap::with_hasher(FixedState::with_seed(hash_seed)),
             recent: BTreeMap::new(),
             recent_bytes: 0,
+            dead: BTreeSet::new(),
+            gone: BTreeSet::new(),
+            removable: BTreeSet::new(),
+            removed: 0,
+            sealed: ObjectFigures::default(),
+            leases: BTreeMap::new(),
         }
     }
 
+    /// Segments whose objects are in the store: live or dead.
     pub(super) fn len(&self) -> u64 {
-        self.entries.len() as u64
+        let gone = self.gone.len() + self.removable.len();
+        (self.entries.len() - gone) as u64
     }
 
-    pub(super) fn entries(&self) -> &[SegmentEntry] {
-        &self.entries
+    /// All that have a row, by commit.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (u64, &SegmentEntry)> {
+        self.entries.iter().map(|(commit, entry)| (*commit, entry))
     }
 
-    fn entry(entries: &[SegmentEntry], commit: u64) -> Option<&SegmentEntry> {
-        entries.get(usize::try_from(commit.checked_sub(1)?).ok()?)
+    /// The last commit; 0 before the first.
+    pub(super) fn last(&self) -> u64 {
+        let last = self.entries.last_key_value();
+        last.map_or(0, |(commit, _)| *commit)
     }
 
-    /// The segment of a commit.
-    pub(super) fn segment(&self, commit: u64) -> Option<SegmentId> {
-        Self::entry(&self.entries, commit).map(|entry| entry.id)
+    /// What a commit made.
+    pub(super) fn get(&self, commit: u64) -> Option<&SegmentEntry> {
+        self.entries.get(&commit)
     }
 
-    /// Batches of all commits up to this one.
+    /// The commit of a segment, and what it made.
+    pub(super) fn find(&self, id: SegmentId) -> Option<(u64, &SegmentEntry)> {
+        let commit = *self.by_id.get(&id)?;
+        Some((commit, self.entries.get(&commit)?))
+    }
+
+    /// A number that grows by the batches of each commit: differences count, from the checkpoint on.
     pub(super) fn batches_until(&self, commit: u64) -> u64 {
-        Self::entry(&self.entries, commit).map_or(0, |entry| entry.batches_until)
+        let last = self.entries.range(..=commit).next_back();
+        last.map_or(0, |(_, entry)| entry.batches_until)
     }
 
-    /// The commit of a segment whose write epoch is accepted.
-    pub(super) fn commit_of(&self, id: SegmentId) -> Option<u64> {
-        let is_it = |commit: &u64| self.segment(*commit) == Some(id);
-        self.by_id.find(self.hasher.hash_one(id), is_it).copied()
-    }
-
-    /// Adds the next commit; `accepted` says whether a repeat of it would be.
-    pub(super) fn push(&mut self, id: SegmentId, batches: usize, accepted: bool) -> u64 {
-        let batches_until = self.batches_until(self.len()) + batches as u64;
-        self.entries.push(SegmentEntry { id, batches_until });
-        let commit = self.len();
-        if accepted {
-            let Self {
-                entries,
-                by_id,
-                hasher,
-                ..
-            } = self;
-            let hash_of = |commit: &u64| {
-                Self::entry(entries, *commit).map_or(0, |entry| hasher.hash_one(entry.id))
-            };
-            by_id.insert_unique(hasher.hash_one(id), commit, hash_of);
-        }
-        commit
-    }
-
-    /// Forgets the commits of segments named before `lowest`: nobody may ask for them again.
-    pub(super) fn forget_below(&mut self, lowest: u32) {
-        let Self {
-            entries,
-            by_id,
-            recent,
-            recent_bytes,
-            ..
-        } = self;
-        let is_old = |commit: u64| {
-            Self::entry(entries, commit).is_none_or(|entry| entry.id.write_epoch < lowest)
+    /// Adds a commit after all others; no extent leads to it yet.
+    pub(super) fn push(&mut self, commit: u64, facts: &CommitFacts, level: u8, batches: usize) {
+        let entry = SegmentEntry {
+            id: facts.segment,
+            level,
+            size_bytes: facts.size_bytes,
+            committed_ms: facts.time_ms,
+            batches_until: self.batches_until(commit) + batches as u64,
+            standing: Standing::Live(0),
         };
-        by_id.retain(|commit| !is_old(*commit));
-        recent.retain(|commit, row| {
-            let keep = !is_old(*commit);
-            if !keep {
-                *recent_bytes -= row.len();
-            }
-            keep
-        });
+        self.entries.insert(commit, entry);
+        self.by_id.insert(entry.id, commit);
     }
 
     /// Keeps a commit's row at hand.
@@ -115,6 +146,12 @@ impl Segments {
         self.recent_bytes += row.len();
         if let Some(before) = self.recent.insert(commit, row) {
             self.recent_bytes -= before.len();
+        }
+    }
+
+    fn let_go_of_row(&mut self, commit: u64) {
+        if let Some(row) = self.recent.remove(&commit) {
+            self.recent_bytes -= row.len();
         }
     }
 

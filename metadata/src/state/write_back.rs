@@ -48,6 +48,7 @@ impl State {
         self.counters.processes = self.processes.len() as u64;
         let oldest = self.oldest_unsaved();
         self.counters.checkpoint = oldest.map_or(self.counters.commits, |commit| commit - 1);
+        self.segments.seal(self.counters.checkpoint, writes);
         self.groups.seal(writes);
         self.configs.seal(writes);
         writes.put(RowKey::counters(), self.counters.encode());

@@ -14,7 +14,7 @@ use crate::cluster::Cluster;
 use crate::engine::{Engine, EngineError};
 use crate::ownership::{self, Claim};
 use crate::service::ServiceConfig;
-use crate::state::{Counts, Rebuild, RowFigures, RowKey};
+use crate::state::{Counts, Rebuild, RowFigures, RowKey, State};
 
 /// How often a look is begun again because the owner tidied up meanwhile.
 const LOOKS: u32 = 3;
@@ -80,13 +80,7 @@ pub async fn inspect(config: &ServiceConfig, tasks: &Tasks) -> Result<Inspection
         }
     };
     let engine = engine_of(config, &cluster, tasks);
-    let mut looks = 1;
-    let figures = loop {
-        match look(config, &engine).await {
-            Err(TransferError::Engine(EngineError::Unavailable(_))) if looks < LOOKS => looks += 1,
-            figures => break figures?,
-        }
-    };
+    let figures = figures(&rebuild(config, &engine).await?);
     Ok(Inspection {
         cluster,
         owner,
@@ -94,22 +88,42 @@ pub async fn inspect(config: &ServiceConfig, tasks: &Tasks) -> Result<Inspection
     })
 }
 
-async fn look(config: &ServiceConfig, engine: &Arc<dyn Engine>) -> Result<Figures, TransferError> {
+/// The state that the rows of `engine` make, at some moment after this call.
+pub(super) async fn rebuild(
+    config: &ServiceConfig,
+    engine: &Arc<dyn Engine>,
+) -> Result<(State, RowFigures), TransferError> {
+    let mut looks = 1;
+    loop {
+        match look(config, engine).await {
+            Err(TransferError::Engine(EngineError::Unavailable(_))) if looks < LOOKS => looks += 1,
+            rebuilt => return rebuilt,
+        }
+    }
+}
+
+async fn look(
+    config: &ServiceConfig,
+    engine: &Arc<dyn Engine>,
+) -> Result<(State, RowFigures), TransferError> {
     let mut rebuild = Rebuild::new(config.state.clone());
     let mut rows = engine.look(RowKey::all());
     while let Some((key, value)) = rows.try_next().await? {
         rebuild.row(&key, &value)?;
     }
-    let (state, rows) = rebuild.finish()?;
-    Ok(Figures {
+    Ok(rebuild.finish()?)
+}
+
+fn figures((state, rows): &(State, RowFigures)) -> Figures {
+    Figures {
         revision: state.revision(),
         now_ms: state.now_ms(),
         write_epoch: state.write_epoch(),
         lowest_accepted: state.lowest_accepted(),
         counts: state.counts(),
-        rows,
+        rows: *rows,
         processes: state.processes(),
-    })
+    }
 }
 
 impl fmt::Display for Inspection {
@@ -163,6 +177,7 @@ impl fmt::Display for Figures {
             topics,
             partitions,
             segments,
+            dead_segments,
             groups,
             committed_offsets,
             ..
@@ -187,6 +202,10 @@ impl fmt::Display for Figures {
         writeln!(
             f,
             "segments           {segments}, with {segment_bytes} bytes"
+        )?;
+        writeln!(
+            f,
+            "dead segments      {dead_segments} of them, to be deleted"
         )?;
         writeln!(
             f,

@@ -13,6 +13,7 @@ use floe_protocol::error_code::ErrorCode;
 use crate::api::groups::{
     CommittedOffset, GroupReply, GroupRequest, Identity, OffsetCommit, OffsetsOf, TopicRef,
 };
+use crate::api::objects::{MergeRequest, MergedExtent};
 use crate::api::{BatchResult, CommitRequest};
 use crate::engine::memory::{Faults, MemoryEngine};
 use crate::service::{EngineChoice, Prepared, Service, ServiceConfig, StartError};
@@ -400,6 +401,7 @@ async fn a_running_cluster_is_shown() {
         "epoch 1, 10.0.0.1:9090, which answers",
         "topics             1, with 4 partitions",
         "segments           4, with 4000 bytes",
+        "dead segments      0 of them, to be deleted",
         "write epoch        1, commits accepted from 1 on",
         "processes          1 registered",
         "main 10.0.0.1:9092",
@@ -431,6 +433,42 @@ fn state_of(config: &ServiceConfig, engine: &MemoryEngine) -> (State, u64) {
     (state, hash)
 }
 
+/// Merges the oldest segments, and forgets the objects that have been dead for longest.
+async fn merged(service: &Service, counter: u64) {
+    let client = service.client();
+    let live = client.segments(u8::MAX).await.unwrap();
+    let commits: Vec<u64> = live.iter().take(5).map(|it| it.commit).collect();
+    let sources = client.begin_merge(commits.clone(), 0).await.unwrap();
+    let parts = sources.unwrap().into_iter().flat_map(|it| it.extents);
+    let mut parts: Vec<_> = parts.collect();
+    parts.sort_by_key(|(at, extent)| (*at, extent.base_offset));
+    let mut size_bytes = 32;
+    let extents = parts.into_iter().map(|(partition, extent)| {
+        let position_bytes = size_bytes;
+        size_bytes += u64::from(extent.length_bytes);
+        MergedExtent {
+            partition,
+            position_bytes,
+            length_bytes: extent.length_bytes,
+            base_offset: extent.base_offset,
+            end_offset: extent.end_offset,
+            max_timestamp_ms: extent.max_timestamp_ms,
+        }
+    });
+    let extents = extents.collect();
+    let request = MergeRequest {
+        segment: sent(1, counter, 0).segment,
+        level: 1,
+        size_bytes,
+        sources: commits,
+        extents,
+    };
+    client.complete_merge(request).await.unwrap().unwrap();
+    let dead = client.dead_objects(0, 2).await.unwrap();
+    let dead = dead.iter().map(|it| it.commit).collect();
+    client.forget_objects(dead).await.unwrap();
+}
+
 fn moves_everything(batches: &[(i64, u8, u8)]) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -458,6 +496,9 @@ fn moves_everything(batches: &[(i64, u8, u8)]) {
                 idempotent_commit((1, counter), to, *producer, base_sequence)
             };
             results(&service, request).await;
+            if counter % 5 == 0 {
+                merged(&service, 1000 + counter).await;
+            }
         }
         stop(&world, service).await;
         let config = world.config(1);

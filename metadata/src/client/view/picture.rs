@@ -7,7 +7,8 @@
 //!
 //! A partition's resident extents have no hole and end at its high watermark. All partitions share
 //! one bound; past it the extent that has been resident longest goes, which is the oldest of its
-//! partition.
+//! partition. So goes what has been resident for [`RESIDENT_SECONDS`], since the object it lies in may have
+//! been replaced by another, of which nobody tells.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -17,6 +18,10 @@ use floe_protocol::types::{LeaderEpoch, Offset, TopicId, TopicPartition};
 use super::followed::LastLook;
 use crate::api::admin::{ConfigKind, ConfigValues, NamedConfigs};
 use crate::api::{CommittedSegment, Extent, PartitionBounds, Process, Snapshot, Topic, WatchEvent};
+
+/// How long an extent is resident at most. Replaced objects are kept for 15 minutes, so none that a resident
+/// extent names is ever missing; and what is older is looked up, where fewer and larger objects hold it.
+pub(super) const RESIDENT_SECONDS: u32 = 300;
 
 /// What the picture knows of the records from some offset on.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -35,11 +40,23 @@ pub(super) struct Picture {
     by_name: BTreeMap<Arc<str>, TopicId>,
     leader_epoch: LeaderEpoch,
     feature_level: u32,
+    write_epoch: u32,
     processes: Arc<[Process]>,
     configs: BTreeMap<ConfigKind, BTreeMap<Arc<str>, Arc<ConfigValues>>>,
     /// Whose extents are resident, longest resident first; an entry may outlive its topic.
     resident: VecDeque<TopicPartition>,
     resident_max: usize,
+    /// How many of `resident` came in which second, oldest first: an extent of its own has no time.
+    came: VecDeque<Came>,
+    /// The second that it is.
+    second: u32,
+}
+
+/// Extents that came in one second.
+#[derive(Clone, Copy, Debug)]
+struct Came {
+    second: u32,
+    extents: usize,
 }
 
 #[derive(Debug)]
@@ -67,10 +84,13 @@ impl Picture {
             by_name: BTreeMap::new(),
             leader_epoch: 0,
             feature_level: 1,
+            write_epoch: 0,
             processes: Arc::default(),
             configs: BTreeMap::new(),
             resident: VecDeque::new(),
             resident_max,
+            came: VecDeque::new(),
+            second: 0,
         }
     }
 
@@ -97,6 +117,10 @@ impl Picture {
 
     pub(super) fn feature_level(&self) -> u32 {
         self.feature_level
+    }
+
+    pub(super) fn write_epoch(&self) -> u32 {
+        self.write_epoch
     }
 
     pub(super) fn processes(&self) -> Arc<[Process]> {
@@ -190,12 +214,50 @@ impl Picture {
         self.topics = topics;
         self.leader_epoch = self.leader_epoch.max(snapshot.leader_epoch);
         self.feature_level = self.feature_level.max(snapshot.feature_level);
+        self.write_epoch = self.write_epoch.max(snapshot.write_epoch);
         self.processes = Arc::clone(&snapshot.processes);
         self.configs.clear();
         for configs in &snapshot.configs {
             self.set_configs(configs);
         }
         self.resident.clear();
+        self.came.clear();
+    }
+
+    /// It is `second` now, on a clock of the caller's: lets go of what has been resident for too long.
+    pub(super) fn pass_to(&mut self, second: u32) {
+        self.second = self.second.max(second);
+        while let Some(oldest) = self.came.front()
+            && self.second.saturating_sub(oldest.second) >= RESIDENT_SECONDS
+        {
+            self.let_go();
+        }
+    }
+
+    /// Lets go of the extent that has been resident longest.
+    fn let_go(&mut self) {
+        if let Some(oldest) = self.came.front_mut() {
+            oldest.extents = oldest.extents.saturating_sub(1);
+            if oldest.extents == 0 {
+                self.came.pop_front();
+            }
+        }
+        if let Some(partition) = self.resident.pop_front()
+            && let Some(picture) = self.partition_mut(partition)
+        {
+            picture.pop();
+        }
+    }
+
+    fn note_resident(&mut self, partition: TopicPartition) {
+        self.resident.push_back(partition);
+        match self.came.back_mut() {
+            Some(newest) if newest.second == self.second => newest.extents += 1,
+            _ => self.came.push_back(Came {
+                second: self.second,
+                extents: 1,
+            }),
+        }
     }
 
     /// Applies one event; returns the partitions whose waiters must look again.
@@ -226,6 +288,10 @@ impl Picture {
                 self.feature_level = self.feature_level.max(*level);
                 Vec::new()
             }
+            WatchEvent::WriteEpochRaised(epoch) => {
+                self.write_epoch = self.write_epoch.max(*epoch);
+                Vec::new()
+            }
             WatchEvent::ConfigsChanged(configs) => {
                 self.set_configs(configs);
                 Vec::new()
@@ -247,14 +313,10 @@ impl Picture {
             if touched.last() != Some(partition) {
                 touched.push(*partition);
             }
-            self.resident.push_back(*partition);
+            self.note_resident(*partition);
         }
         while self.resident.len() > self.resident_max {
-            if let Some(partition) = self.resident.pop_front()
-                && let Some(picture) = self.partition_mut(partition)
-            {
-                picture.pop();
-            }
+            self.let_go();
         }
         touched
     }

@@ -260,6 +260,29 @@ async fn a_subscriber_that_falls_behind_starts_anew() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nothing_is_resident_for_ever_whether_or_not_there_is_an_owner() {
+    for loses_owner in [false, true] {
+        let mut scene = Scene::new().await;
+        let one = partition(1, 0);
+        let revision = scene.commit(&[one], 10).await;
+        scene.view.wait_revision(revision).await;
+        if loses_owner {
+            scene.service.kill();
+        }
+        let resident_for = Duration::from_secs(u64::from(picture::RESIDENT_SECONDS));
+        tokio::time::sleep(resident_for - SWEEP_EVERY).await;
+        let tail = || scene.view.tail(one, 0, 1000);
+        assert!(matches!(tail(), Tail::Extents(..)), "{loses_owner}");
+        tokio::time::sleep(2 * SWEEP_EVERY).await;
+        assert!(matches!(tail(), Tail::Older(_)), "{loses_owner}");
+        assert!(
+            matches!(scene.view.tail(one, 10, 1000), Tail::Extents(it, _) if it.is_empty()),
+            "the end is known all the same"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_older_history_is_not_shown() {
     let view = Arc::new(View::empty(10));
     let snapshot = |revision| Snapshot {

@@ -5,9 +5,11 @@ use std::fmt::Debug;
 
 use super::*;
 use floe_protocol::types::TopicPartition;
+use floe_storage::segment::SegmentId;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::admin::{AlterConfigs, ConfigKind, ConfigResource};
+use crate::api::objects::{DeadObject, MergeRequest, MergedExtent, Retention, SegmentSummary};
 use crate::api::{Snapshot, WatchEvent};
 use crate::client::WatchBatch;
 use crate::client::view::{Tail, View};
@@ -93,6 +95,7 @@ async fn answers(client: Client) -> Vec<String> {
         .quorum()
         .await
         .map(|facts| (facts.write_epoch, facts.revision)));
+    objects(&client, &mut say).await;
     say(&client.ended(55).await);
     say(&client.leave(1).await);
     say(&client.leave(1).await);
@@ -102,6 +105,84 @@ async fn answers(client: Client) -> Vec<String> {
     say(&client.delete_topic(topic_id(1)).await);
     say(&client.delete_topic(topic_id(9)).await);
     said
+}
+
+/// Calls about objects; what is said of times is left out.
+async fn objects(client: &Client, say: &mut dyn FnMut(&dyn Debug)) {
+    // It is not to be taken for silent in the middle of it, sooner in one world than in the other.
+    client.beat(1, 0).await.unwrap();
+    let segments = client.segments(1).await.unwrap();
+    let timeless = |summary: &SegmentSummary| SegmentSummary {
+        committed_ms: 0,
+        ..*summary
+    };
+    say(&segments.iter().map(timeless).collect::<Vec<_>>());
+    let known: Vec<_> = segments.iter().map(|summary| summary.segment).collect();
+    let id = |counter| SegmentId {
+        write_epoch: 1,
+        incarnation: 1,
+        counter,
+    };
+    let asked: Vec<_> = known.into_iter().chain([id(99)]).collect();
+    say(&client.are_known(asked).await);
+    let commits: Vec<_> = segments.iter().map(|summary| summary.commit).collect();
+    say(&client.begin_merge(vec![u64::MAX], 1000).await);
+    let sources = client.begin_merge(commits.clone(), 60_000).await.unwrap();
+    let sources = sources.unwrap();
+    for source in &sources {
+        say(&(timeless(&source.summary), &source.extents));
+    }
+    say(&client.begin_merge(commits.clone(), 1000).await);
+    let alive = sources.iter().flat_map(|source| &source.extents);
+    let merged = alive.map(|(partition, extent)| MergedExtent {
+        partition: *partition,
+        position_bytes: extent.position_bytes,
+        length_bytes: extent.length_bytes,
+        base_offset: extent.base_offset,
+        end_offset: extent.end_offset,
+        max_timestamp_ms: extent.max_timestamp_ms,
+    });
+    let mut extents: Vec<_> = merged.collect();
+    extents.sort_by_key(|extent| (extent.partition, extent.base_offset));
+    let merge = |counter, level| MergeRequest {
+        segment: id(counter),
+        level,
+        size_bytes: 1000,
+        sources: commits.clone(),
+        extents: extents.clone(),
+    };
+    say(&client.complete_merge(merge(500, 0)).await);
+    let done = client.complete_merge(merge(500, 1)).await;
+    assert!(matches!(done, Ok(Ok(_))), "{done:?}");
+    say(&done);
+    say(&client.complete_merge(merge(500, 1)).await);
+    say(&client.complete_merge(merge(501, 1)).await);
+    let keep = |topic, bytes_max| Retention {
+        topic: topic_id(topic),
+        min_timestamp_ms: None,
+        bytes_max,
+    };
+    say(&client
+        .retain(vec![keep(1, Some(0)), keep(1, None), keep(9, Some(0))])
+        .await);
+    let dead = client.dead_objects(0, 100).await.unwrap();
+    let timeless = |object: &DeadObject| DeadObject {
+        dead_ms: 0,
+        ..*object
+    };
+    assert!(!dead.is_empty());
+    say(&dead.iter().map(timeless).collect::<Vec<_>>());
+    say(&client.dead_objects(i64::MAX, 100).await);
+    say(&client.dead_objects(0, 0).await);
+    let commits = dead.iter().map(|object| object.commit).collect();
+    say(&client.forget_objects(commits).await);
+    say(&client.are_known(vec![id(0), id(500)]).await);
+    say(&client.raise_write_epoch(1).await);
+    say(&client.raise_write_epoch(1).await);
+    say(&client.raise_lowest_accepted(2).await);
+    say(&client.raise_lowest_accepted(9).await);
+    say(&client.write_epochs().await);
+    say(&client.complete_merge(merge(502, 1)).await);
 }
 
 #[tokio::test(start_paused = true)]

@@ -139,7 +139,7 @@ impl Committing<'_> {
     ) {
         let Some(run) = run else { return };
         partition.push(run);
-        self.extents.push((whose, run.unpack(self.segment)));
+        self.extents.push((whose, run.unpack(self.segment, 0)));
     }
 
     /// What becomes of a batch that would get the offsets from `next_offset` on.

@@ -1,7 +1,8 @@
-//! Rows of segments: what one commit was asked and what it answered, column by column.
+//! Rows of segments: what one commit was asked and what it answered, column by column. Those of merged segments
+//! are in [`merged`]; the version tells.
 //!
 //! ```text
-//! version | segment id, size, time, revision, batches | length of each column | columns
+//! version 1 | segment id, size, time, revision, batches | length of each column | columns
 //! ```
 //!
 //! From such a row follow, without any other: the reply (for a repeat of the commit), the extents of the
@@ -9,6 +10,7 @@
 //! after the extent before, offsets as the distance from where the partition's log started and ended,
 //! times and producer ids as the distance from the batch before: most fields take a byte or two.
 
+pub(in crate::state) mod merged;
 mod reader;
 mod writer;
 
@@ -17,14 +19,44 @@ use floe_protocol::types::{
 };
 use floe_storage::segment::SegmentId;
 
+pub(in crate::state) use merged::MergedReader;
 pub(in crate::state) use reader::SegmentReader;
 pub(in crate::state) use writer::SegmentWriter;
 
 use super::head::Head;
 use crate::api::{BatchRejection, Revision};
-use crate::state::codec::RowError;
+use crate::state::codec::{Reader, RowError, put_i64, put_u32, put_u64};
 
 const VERSION: u8 = 1;
+const VERSION_MERGED: u8 = 2;
+
+/// The row of a segment, of either kind.
+#[derive(Debug)]
+pub(in crate::state) enum SegmentRow<'a> {
+    /// As ingested.
+    Committed(SegmentReader<'a>),
+    /// Merged of others.
+    Merged(MergedReader<'a>),
+}
+
+impl<'a> SegmentRow<'a> {
+    /// Reads what stands before the columns.
+    pub(in crate::state) fn open(row: &'a [u8]) -> Result<Self, RowError> {
+        let mut reader = Reader::new(row);
+        match reader.u8()? {
+            VERSION => SegmentReader::open(row).map(Self::Committed),
+            VERSION_MERGED => MergedReader::open(reader).map(Self::Merged),
+            version => Err(RowError::UnknownVersion(version)),
+        }
+    }
+
+    pub(in crate::state) const fn facts(&self) -> &CommitFacts {
+        match self {
+            Self::Committed(reader) => reader.facts(),
+            Self::Merged(reader) => reader.facts(),
+        }
+    }
+}
 
 /// The columns of a row, in their order.
 #[derive(Clone, Copy)]
@@ -58,6 +90,29 @@ pub(in crate::state) struct CommitFacts {
     /// Cluster time of the commit.
     pub(in crate::state) time_ms: TimestampMs,
     pub(in crate::state) revision: Revision,
+}
+
+fn write_facts(facts: &CommitFacts, out: &mut Vec<u8>) {
+    put_u32(out, facts.segment.write_epoch);
+    put_u32(out, facts.segment.incarnation);
+    put_u64(out, facts.segment.counter);
+    put_u64(out, facts.size_bytes);
+    put_i64(out, facts.time_ms);
+    put_u64(out, facts.revision);
+}
+
+fn read_facts(reader: &mut Reader<'_>) -> Result<CommitFacts, RowError> {
+    let segment = SegmentId {
+        write_epoch: reader.u32()?,
+        incarnation: reader.u32()?,
+        counter: reader.u64()?,
+    };
+    Ok(CommitFacts {
+        segment,
+        size_bytes: reader.u64()?,
+        time_ms: reader.i64()?,
+        revision: reader.u64()?,
+    })
 }
 
 /// An extent as it came, and its partition as it was before.

@@ -7,10 +7,12 @@ use bytes::Bytes;
 use floe_protocol::types::{Offset, TimestampMs, TopicId, TopicPartition};
 use floe_storage::segment::{Index, IndexBatch, IndexExtent, SegmentId};
 
+use crate::api::objects::{MergeError, MergeRequest, MergeSource, MergedExtent};
 use crate::api::{
-    BatchRejection, BatchResult, CommitError, CommitReply, CommitRequest, NewTopic,
+    BatchRejection, BatchResult, CommitError, CommitReply, CommitRequest, Extent, NewTopic,
     PartitionBounds, WatchEvent,
 };
+use crate::state::rows::Place;
 use crate::state::{Command, DamagedState, Reply, RowKey, State, StateConfig, WriteSet};
 use crate::testing::new_process;
 
@@ -135,7 +137,7 @@ impl Cluster {
     pub(super) fn next_segment(&mut self) -> SegmentId {
         self.next_counter += 1;
         SegmentId {
-            write_epoch: 1,
+            write_epoch: self.state.write_epoch(),
             incarnation: 1,
             counter: self.next_counter,
         }
@@ -156,8 +158,108 @@ impl Cluster {
             .collect()
     }
 
+    /// Commits whose rows are durable.
+    pub(super) fn segment_rows(&self) -> Vec<u64> {
+        let keys = self.rows.keys().cloned().map(RowKey::from);
+        keys.filter_map(|key| match key.place() {
+            Ok(Place::Segment { commit }) => Some(commit),
+            _ => None,
+        })
+        .collect()
+    }
+
+    /// Asks what is alive of segments, and leases them.
+    pub(super) fn begin_merge(&mut self, sources: &[u64]) -> Option<Vec<MergeSource>> {
+        let (sources, lease_ms) = (sources.to_vec(), LEASE_MS);
+        match self.run(Command::BeginMerge { sources, lease_ms }) {
+            Reply::MergeSources(found) => found,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(super) fn complete_merge(&mut self, request: &MergeRequest) -> Result<(), MergeError> {
+        match self.run(Command::CompleteMerge(request.clone())) {
+            Reply::Merged(result) => result.map(|_| ()),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Merges all that is alive of some segments.
+    pub(super) fn merge(&mut self, sources: &[u64], level: u8) -> MergeRequest {
+        let found = self.begin_merge(sources).expect("they are alive");
+        let request = merge_of(self.next_segment(), level, &found);
+        assert_eq!(self.complete_merge(&request), Ok(()));
+        request
+    }
+
+    /// Commits of all live segments.
+    pub(super) fn live(&self) -> Vec<u64> {
+        let summaries = self.state.segment_summaries(u8::MAX);
+        summaries.into_iter().map(|it| it.commit).collect()
+    }
+
+    /// Commits of all dead objects.
+    pub(super) fn dead(&self) -> Vec<u64> {
+        let dead = self.state.dead_objects(0, usize::MAX);
+        dead.into_iter().map(|it| it.commit).collect()
+    }
+
+    pub(super) fn forget(&mut self, commits: &[u64]) {
+        let reply = self.run(Command::ForgetObjects(commits.to_vec()));
+        assert_eq!(reply, Reply::Forgotten);
+    }
+
+    /// Nothing of the present write epoch and before is accepted any more.
+    pub(super) fn refuse_old_names(&mut self) {
+        let above = self.state.write_epoch();
+        self.run(Command::RaiseWriteEpoch { above });
+        self.run(Command::RaiseLowestAccepted { to: u32::MAX });
+    }
+
+    pub(super) fn extents(&self, partition: TopicPartition) -> Vec<Extent> {
+        let found = self.state.look_up(partition, 0, usize::MAX);
+        found.unwrap().extents
+    }
+
     pub(super) fn bounds(&self, partition: TopicPartition) -> PartitionBounds {
         self.state.bounds(partition).unwrap()
+    }
+}
+
+/// How long merges of tests are leased.
+pub(super) const LEASE_MS: TimestampMs = 1000;
+
+/// A merge of all that is alive of its sources: extents that follow each other become one.
+pub(super) fn merge_of(segment: SegmentId, level: u8, sources: &[MergeSource]) -> MergeRequest {
+    let parts = sources.iter().flat_map(|source| &source.extents);
+    let mut parts: Vec<_> = parts.copied().collect();
+    parts.sort_by_key(|(at, extent)| (*at, extent.base_offset));
+    let mut extents: Vec<MergedExtent> = Vec::new();
+    let mut position_bytes = 32;
+    for (partition, extent) in parts {
+        match extents.last_mut() {
+            Some(last) if last.partition == partition && last.end_offset == extent.base_offset => {
+                last.end_offset = extent.end_offset;
+                last.length_bytes += extent.length_bytes;
+                last.max_timestamp_ms = last.max_timestamp_ms.max(extent.max_timestamp_ms);
+            }
+            _ => extents.push(MergedExtent {
+                partition,
+                position_bytes,
+                length_bytes: extent.length_bytes,
+                base_offset: extent.base_offset,
+                end_offset: extent.end_offset,
+                max_timestamp_ms: extent.max_timestamp_ms,
+            }),
+        }
+        position_bytes += u64::from(extent.length_bytes);
+    }
+    MergeRequest {
+        segment,
+        level,
+        size_bytes: position_bytes + 100,
+        sources: sources.iter().map(|it| it.summary.commit).collect(),
+        extents,
     }
 }
 

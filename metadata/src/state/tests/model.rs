@@ -22,10 +22,12 @@ fn run(config: StateConfig, steps: &[Step]) {
             Step::Seal => {
                 cluster.seal();
                 sealed = model.clone();
+                expect_rows(&cluster, &model);
             }
             Step::Crash => {
                 cluster.crash();
                 model = sealed.clone();
+                model.crash();
             }
             Step::Command(draft) => {
                 let command = model.command(draft, cluster.now_ms);
@@ -41,8 +43,17 @@ fn run(config: StateConfig, steps: &[Step]) {
     let recovered = recover(&cluster.config, &cluster.rows).unwrap();
     assert_eq!(recovered.hash(), hash);
     cluster.state = recovered;
+    model.crash();
+    expect_rows(&cluster, &model);
     assert_eq!(cluster.producers_hash(), producers_hash);
     model.compare(&cluster.state);
+}
+
+/// Rows of segments are there as long as they are needed, and no longer.
+fn expect_rows(cluster: &Cluster, model: &Model) {
+    let counts = cluster.state.counts();
+    let checkpoint = model.last_commit() - counts.replay_commits;
+    assert_eq!(cluster.segment_rows(), model.rows(checkpoint));
 }
 
 proptest! {

@@ -25,6 +25,8 @@ fn eventful(config: StateConfig) -> Cluster {
     }
     cluster.run(Command::MoveLogStart(vec![(at(1, 70), 10)]));
     cluster.run(Command::DeleteTopic(topic_id(3)));
+    cluster.merge(&[1, 3, 5], 1);
+    cluster.merge(&[7, 9], 1);
     cluster.commit(&[(at(1, 129), &[idempotent(6, 0, 0, 1)])]);
     cluster
 }
@@ -97,8 +99,8 @@ fn a_row_that_says_something_else_is_noticed() {
     };
     let heads = RowKey::heads(topic_id(1), 0);
     assert_eq!(
-        with(&RowKey::segment(7), None),
-        DamagedState::Missing(RowKey::segment(7))
+        with(&RowKey::segment(11), None),
+        DamagedState::Missing(RowKey::segment(11))
     );
     let empty = with(&heads, Some(vec![1, 0]));
     assert!(matches!(empty, DamagedState::Contradiction(_)), "{empty}");

@@ -154,6 +154,63 @@ fn topics_come_grow_and_go() {
     );
 }
 
+fn bases(picture: &Picture, partition: TopicPartition) -> Vec<i64> {
+    let end = picture.bounds(partition).unwrap().high_watermark;
+    let from = (0..end).find(|from| {
+        let tail = picture.tail(partition, *from, u64::MAX);
+        matches!(tail, Tail::Extents(..))
+    });
+    match picture.tail(partition, from.unwrap_or(end), u64::MAX) {
+        Tail::Extents(extents, _) => extents.iter().map(|it| it.base_offset).collect(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_has_been_resident_for_long_goes_oldest_first() {
+    let mut picture = with_topic(100);
+    let (one, two) = (partition(1, 0), partition(1, 1));
+    picture.pass_to(10);
+    picture.apply(&committed(&[(one, extent(0, 10)), (two, extent(0, 5))]));
+    picture.pass_to(11);
+    picture.apply(&committed(&[(one, extent(10, 20))]));
+    picture.pass_to(200);
+    picture.apply(&committed(&[(one, extent(20, 30))]));
+    picture.pass_to(10 + RESIDENT_SECONDS - 1);
+    assert_eq!(bases(&picture, one), [0, 10, 20]);
+    assert_eq!(bases(&picture, two), [0]);
+    picture.pass_to(10 + RESIDENT_SECONDS);
+    assert_eq!(bases(&picture, one), [10, 20]);
+    assert_eq!(bases(&picture, two), [0; 0]);
+    assert!(matches!(picture.tail(one, 9, 1), Tail::Older(_)));
+    assert!(matches!(picture.tail(two, 4, 1), Tail::Older(_)));
+    // Time that goes back is none.
+    picture.pass_to(0);
+    picture.apply(&committed(&[(two, extent(5, 6))]));
+    picture.pass_to(200 + RESIDENT_SECONDS);
+    assert_eq!(bases(&picture, one), [0; 0]);
+    assert_eq!(bases(&picture, two), [5], "it came just now");
+    picture.pass_to(10 + 2 * RESIDENT_SECONDS);
+    assert!(picture.resident.is_empty() && picture.came.is_empty());
+    // The tail begins anew with what comes.
+    picture.apply(&committed(&[(one, extent(30, 40))]));
+    assert_eq!(bases(&picture, one), [30]);
+}
+
+#[test]
+fn seconds_and_extents_are_counted_alike() {
+    let mut picture = with_topic(3);
+    for base in 0..20 {
+        picture.pass_to(u32::try_from(base / 4).unwrap());
+        picture.apply(&committed(&[(partition(1, 0), extent(base, base + 1))]));
+        let counted: usize = picture.came.iter().map(|came| came.extents).sum();
+        assert_eq!(counted, picture.resident.len());
+    }
+    assert_eq!(picture.resident.len(), 3);
+    picture.replace(&Snapshot::default());
+    assert!(picture.resident.is_empty() && picture.came.is_empty());
+}
+
 #[test]
 fn a_snapshot_replaces_everything() {
     let mut picture = with_topic(100);
@@ -171,10 +228,11 @@ fn a_snapshot_replaces_everything() {
         bounds: vec![vec![bounds(15), bounds(0)], vec![bounds(7)]],
         leader_epoch: 4,
         feature_level: 1,
+        write_epoch: 3,
         processes: [process(3)].into(),
     });
     assert_eq!(*picture.processes(), [process(3)]);
-    assert_eq!(picture.leader_epoch(), 4);
+    assert_eq!((picture.leader_epoch(), picture.write_epoch()), (4, 3));
     assert_eq!(picture.bounds(partition(2, 0)), Some(bounds(7)));
     assert_eq!(picture.tail(partition(1, 0), 5, 1), Tail::Older(bounds(15)));
     picture.apply(&committed(&[(partition(1, 0), extent(15, 20))]));
@@ -188,6 +246,23 @@ fn the_processes_are_those_that_were_told_last() {
     for processes in [vec![process(1), process(2)], vec![process(2)], Vec::new()] {
         picture.apply(&WatchEvent::ProcessesChanged(processes.clone().into()));
         assert_eq!(*picture.processes(), *processes);
+    }
+}
+
+#[test]
+fn the_write_epoch_is_the_newest_that_was_told() {
+    let mut picture = with_topic(100);
+    assert_eq!(picture.write_epoch(), 0);
+    for (told, expected) in [(2, 2), (5, 5), (4, 5)] {
+        picture.apply(&WatchEvent::WriteEpochRaised(told));
+        assert_eq!(picture.write_epoch(), expected);
+    }
+    for (told, expected) in [(0, 5), (6, 6)] {
+        picture.replace(&Snapshot {
+            write_epoch: told,
+            ..Snapshot::default()
+        });
+        assert_eq!(picture.write_epoch(), expected);
     }
 }
 
@@ -243,6 +318,7 @@ fn a_snapshot_cannot_take_records_back() {
         bounds: vec![vec![PartitionBounds::default()]],
         leader_epoch: 0,
         feature_level: 1,
+        write_epoch: 1,
         processes: Arc::default(),
     });
 }

@@ -3,11 +3,10 @@
 use floe_protocol::types::{
     PartitionIndex, ProducerEpoch, ProducerId, Sequence, TimestampMs, TopicId, TopicPartition,
 };
-use floe_storage::segment::SegmentId;
 
 use super::{
     BatchRow, COLUMNS, CommitFacts, ExtentRow, KIND_BEGINS, KIND_CONTINUES, KIND_DUPLICATE,
-    KIND_PLAIN, Outcome, ProducerRow, VERSION, rejection_of,
+    KIND_PLAIN, Outcome, ProducerRow, VERSION, read_facts, rejection_of,
 };
 use crate::state::codec::{Reader, RowError};
 use crate::state::rows::head::Head;
@@ -40,17 +39,7 @@ impl<'a> SegmentReader<'a> {
     /// Reads what stands before the columns.
     pub(in crate::state) fn open(row: &'a [u8]) -> Result<Self, RowError> {
         let mut reader = Reader::versioned(row, VERSION)?;
-        let segment = SegmentId {
-            write_epoch: reader.u32()?,
-            incarnation: reader.u32()?,
-            counter: reader.u64()?,
-        };
-        let facts = CommitFacts {
-            segment,
-            size_bytes: reader.u64()?,
-            time_ms: reader.i64()?,
-            revision: reader.u64()?,
-        };
+        let facts = read_facts(&mut reader)?;
         let batches = reader.count()?;
         let mut lengths = [0; COLUMNS];
         for length in &mut lengths {

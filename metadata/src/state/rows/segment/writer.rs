@@ -4,7 +4,7 @@ use floe_protocol::types::{ProducerId, TimestampMs, TopicId};
 
 use super::{
     BatchRow, COLUMNS, Column, CommitFacts, ExtentRow, KIND_BEGINS, KIND_CONTINUES, KIND_DUPLICATE,
-    KIND_PLAIN, Outcome, VERSION, kind_of,
+    KIND_PLAIN, Outcome, VERSION, kind_of, write_facts,
 };
 use crate::state::codec::{put_delta, put_i64, put_len, put_u32, put_u64};
 
@@ -148,12 +148,7 @@ impl SegmentWriter {
         let bytes: usize = self.columns.iter().map(Vec::len).sum();
         let mut out = Vec::with_capacity(bytes + 80);
         out.push(VERSION);
-        put_u32(&mut out, facts.segment.write_epoch);
-        put_u32(&mut out, facts.segment.incarnation);
-        put_u64(&mut out, facts.segment.counter);
-        put_u64(&mut out, facts.size_bytes);
-        put_i64(&mut out, facts.time_ms);
-        put_u64(&mut out, facts.revision);
+        write_facts(facts, &mut out);
         put_len(&mut out, self.batches);
         for column in &self.columns {
             put_len(&mut out, column.len());

@@ -2,6 +2,7 @@
 
 mod compare;
 mod draft;
+mod objects;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,13 +11,15 @@ use floe_protocol::types::{Offset, TimestampMs, TopicId, TopicPartition};
 use floe_storage::segment::{IndexBatch, SegmentId};
 
 use crate::api::admin::{AlterConfigs, ConfigKind, ConfigResource, ConfigValues};
+use crate::api::objects::{MergeError, MergeRequest};
 use crate::api::{
-    BatchRejection, BatchResult, BrokerAddress, CommitError, CommitRequest, NewProcess, NewTopic,
-    PartitionBounds, Process, ProducerIdBlock, Registration, RequestError,
+    BatchRejection, BatchResult, BrokerAddress, CommitError, CommitRequest, Extent, NewProcess,
+    NewTopic, PartitionBounds, Process, ProducerIdBlock, Registration, RequestError,
 };
 use crate::state::Command;
 use crate::state::tests::fixtures::DAY_MS;
 use crate::testing::new_process;
+use objects::{Object, Source, Standing};
 
 /// Replies without what the model does not keep.
 #[derive(Clone, PartialEq, Debug)]
@@ -30,24 +33,17 @@ pub(super) enum Answer {
     Forgotten,
     Epochs(u32, u32),
     Ids(ProducerIdBlock),
+    Sources(Option<Vec<Source>>),
+    Merged(Result<(), MergeError>),
+    Retained(u64),
 }
 
 #[derive(Clone, Debug, Default)]
 struct Log {
     start: Offset,
     end: Offset,
-    batches: Vec<Accepted>,
-}
-
-/// An accepted batch and where it lies.
-#[derive(Clone, Debug)]
-struct Accepted {
-    first: Offset,
-    end: Offset,
-    segment: SegmentId,
-    position: u64,
-    length: u32,
-    time: TimestampMs,
+    /// Where everything lies, by offset, and the commit that put it there. Those below the log start count no more.
+    extents: Vec<(u64, Extent)>,
 }
 
 #[derive(Clone, Debug)]
@@ -89,6 +85,12 @@ pub(super) struct Model {
     /// When each block of ids was handed out.
     blocks: Vec<TimestampMs>,
     segments: u64,
+    /// What each commit made, merges included; the first is commit 1.
+    objects: Vec<Object>,
+    /// Until when a commit is somebody's.
+    leases: BTreeMap<u64, TimestampMs>,
+    /// Merges that were sent, or that somebody is about to send.
+    merges: Vec<MergeRequest>,
     configs: BTreeMap<(ConfigKind, Arc<str>), ConfigValues>,
 }
 
@@ -109,6 +111,9 @@ impl Default for Model {
             lowest: 1,
             blocks: Vec::new(),
             segments: 0,
+            objects: Vec::new(),
+            leases: BTreeMap::new(),
+            merges: Vec::new(),
             configs: BTreeMap::new(),
         }
     }
@@ -122,6 +127,21 @@ fn last_sequence(first: i32, count: u32) -> i32 {
 
 fn next_sequence(last: i32) -> i32 {
     if last == i32::MAX { 0 } else { last + 1 }
+}
+
+impl Log {
+    /// Adds an accepted batch, to the run before it if that `is_open`.
+    fn accept(&mut self, commit: u64, next: Extent, is_open: bool) {
+        if let Some((_, run)) = self.extents.last_mut().filter(|_| is_open)
+            && next.end_offset - run.base_offset <= i64::from(u32::MAX)
+        {
+            run.length_bytes += next.length_bytes;
+            run.end_offset = next.end_offset;
+            run.max_timestamp_ms = run.max_timestamp_ms.max(next.max_timestamp_ms);
+        } else {
+            self.extents.push((commit, next));
+        }
+    }
 }
 
 impl Model {
@@ -143,6 +163,12 @@ impl Model {
     }
 
     pub(super) fn apply(&mut self, now_ms: TimestampMs, command: Command) -> Answer {
+        let answer = self.answer(now_ms, command);
+        self.bury(now_ms);
+        answer
+    }
+
+    fn answer(&mut self, now_ms: TimestampMs, command: Command) -> Answer {
         match command {
             Command::Register(new) => {
                 let incarnation = self.register(new);
@@ -196,6 +222,17 @@ impl Model {
                     }
                 }
                 Answer::LogStarts(moves.iter().map(|(at, _)| self.bounds(*at)).collect())
+            }
+            Command::BeginMerge { sources, lease_ms } => {
+                Answer::Sources(self.begin_merge(now_ms, &sources, lease_ms))
+            }
+            Command::CompleteMerge(request) => {
+                Answer::Merged(self.complete_merge(now_ms, &request))
+            }
+            Command::Retain(topics) => Answer::Retained(self.retain(&topics)),
+            Command::ForgetObjects(commits) => {
+                self.forget_objects(&commits);
+                Answer::Forgotten
             }
             Command::Commit(request) => Answer::Committed(self.commit(now_ms, request)),
         }
@@ -332,24 +369,37 @@ impl Model {
         if let Some((_, result)) = first {
             return result.clone();
         }
+        self.objects.push(Object {
+            segment: request.segment,
+            level: 0,
+            size_bytes: request.size_bytes,
+            committed_ms: now_ms,
+            standing: Standing::Live,
+        });
+        let commit = self.objects.len() as u64;
         let mut results = Vec::new();
         for extent in &request.index.extents {
             let mut position = extent.position_bytes;
+            let mut is_open = false;
             for batch in &extent.batches {
                 let result = self.decide(now_ms, extent.partition, batch);
                 if let BatchResult::Committed { base_offset, .. } = result {
                     let index = usize::try_from(extent.partition.partition).unwrap();
                     let log =
                         &mut self.topics.get_mut(&extent.partition.topic).unwrap().logs[index];
-                    log.batches.push(Accepted {
-                        first: base_offset,
-                        end: base_offset + i64::from(batch.record_count),
+                    let next = Extent {
                         segment: request.segment,
-                        position,
-                        length: batch.length_bytes,
-                        time: batch.max_timestamp_ms,
-                    });
+                        level: 0,
+                        position_bytes: position,
+                        length_bytes: batch.length_bytes,
+                        base_offset,
+                        end_offset: base_offset + i64::from(batch.record_count),
+                        max_timestamp_ms: batch.max_timestamp_ms,
+                    };
+                    log.accept(commit, next, is_open);
                 }
+                // A batch that was not accepted lies between the one before and the next.
+                is_open = matches!(result, BatchResult::Committed { .. });
                 position += u64::from(batch.length_bytes);
                 results.push(result);
             }

@@ -54,6 +54,38 @@ pub(super) enum Draft {
     Commit(Vec<DraftExtent>),
     /// The commit that many commits ago.
     Repeat(usize),
+    BeginMerge {
+        from: usize,
+        count: usize,
+        lease_ms: i64,
+    },
+    Merge(DraftMerge),
+    /// The merge that many merges ago, sent or not.
+    RepeatMerge(usize),
+    Retain {
+        topic: u8,
+        time: Option<i64>,
+        bytes_max: Option<u64>,
+    },
+    /// Each so-manieth of the dead ones, and that commit.
+    ForgetObjects(usize),
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct DraftMerge {
+    /// Live segments from this one on, and how many; at times one that may not be live.
+    pub(super) from: usize,
+    pub(super) count: usize,
+    pub(super) level: u8,
+    /// Each extent for itself.
+    pub(super) is_split: bool,
+    /// It is sent later, if ever.
+    pub(super) is_late: bool,
+    /// An extent that is not merged.
+    pub(super) left_out: Option<usize>,
+    /// Offsets that are wrong.
+    pub(super) shift_base: i64,
+    pub(super) shift_end: i64,
 }
 
 #[derive(Clone, Debug)]
@@ -121,6 +153,47 @@ fn extent() -> impl Strategy<Value = DraftExtent> {
     })
 }
 
+fn merge() -> impl Strategy<Value = DraftMerge> {
+    let shift = || prop_oneof![12 => Just(0), 1 => -2_i64..3];
+    let left_out = prop::option::weighted(0.3, 0_usize..4);
+    (
+        (0_usize..30, 1_usize..8, 1_u8..4),
+        (prop::bool::weighted(0.3), prop::bool::weighted(0.2)),
+        (left_out, shift(), shift()),
+    )
+        .prop_map(
+            |((from, count, level), (is_split, is_late), (left_out, shift_base, shift_end))| {
+                DraftMerge {
+                    from,
+                    count,
+                    level,
+                    is_split,
+                    is_late,
+                    left_out,
+                    shift_base,
+                    shift_end,
+                }
+            },
+        )
+}
+
+fn object() -> impl Strategy<Value = Draft> {
+    let retain = (
+        0_u8..4,
+        prop::option::of(-5_i64..60),
+        prop::option::of(0_u64..2000),
+    );
+    prop_oneof![
+        6 => merge().prop_map(Draft::Merge),
+        2 => (0_usize..6).prop_map(Draft::RepeatMerge),
+        2 => (0_usize..30, 1_usize..5, 0_i64..2000).prop_map(|(from, count, lease_ms)| {
+            Draft::BeginMerge { from, count, lease_ms }
+        }),
+        1 => retain.prop_map(|(topic, time, bytes_max)| Draft::Retain { topic, time, bytes_max }),
+        3 => (1_usize..4).prop_map(Draft::ForgetObjects),
+    ]
+}
+
 fn draft() -> impl Strategy<Value = Draft> {
     let topic = || 0_u8..4;
     prop_oneof![
@@ -147,8 +220,9 @@ fn draft() -> impl Strategy<Value = Draft> {
         ),
         1 => prop::collection::vec(0_u32..4, 0..3).prop_map(Draft::Unlist),
         1 => prop::collection::vec(0_u32..4, 0..3).prop_map(Draft::Forget),
-        1 => Just(Draft::RaiseWriteEpoch),
-        1 => Just(Draft::RaiseLowestAccepted),
+        2 => Just(Draft::RaiseWriteEpoch),
+        2 => Just(Draft::RaiseLowestAccepted),
+        20 => object(),
         2 => Just(Draft::AllocateProducerIds),
     ]
 }

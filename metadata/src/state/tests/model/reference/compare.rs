@@ -2,8 +2,8 @@
 
 use floe_protocol::types::TopicPartition;
 
-use super::{Accepted, Answer, Model};
-use crate::api::Extent;
+use super::{Answer, Model, Standing};
+use crate::api::objects::MergeSource;
 use crate::state::tests::fixtures::committed;
 use crate::state::{Reply, State};
 
@@ -28,6 +28,12 @@ impl Model {
             } => Answer::Epochs(present, lowest_accepted),
             Reply::ProducerIds(block) => Answer::Ids(block),
             Reply::Forgotten => Answer::Forgotten,
+            Reply::MergeSources(found) => Answer::Sources(found.map(|found| {
+                let told = |it: MergeSource| (it.summary.commit, it.extents);
+                found.into_iter().map(told).collect()
+            })),
+            Reply::Merged(result) => Answer::Merged(result.map(|_| ())),
+            Reply::Retained(moved) => Answer::Retained(moved),
             Reply::GroupSaved | Reply::Codes(_) | Reply::OffsetsExpired(_) => {
                 panic!("groups have a model of their own")
             }
@@ -47,6 +53,7 @@ impl Model {
             configs,
             self.configs.clone().into_iter().collect::<Vec<_>>()
         );
+        self.compare_objects(state);
         for (id, topic) in &self.topics {
             assert_eq!(state.topic_by_name(&topic.name).unwrap().id, *id);
             assert_eq!(*state.topic(*id).unwrap().configs, topic.configs);
@@ -63,35 +70,45 @@ impl Model {
         let log = self.log(at).unwrap();
         assert_eq!(state.bounds(at), self.bounds(at));
         let found = state.look_up(at, log.start, usize::MAX).unwrap().extents;
-        let is_live = |batch: &&Accepted| batch.end > log.start;
-        for batch in log.batches.iter().filter(is_live) {
-            let holds = |extent: &&Extent| {
-                extent.base_offset <= batch.first && batch.end <= extent.end_offset
-            };
-            let extent = found.iter().find(holds);
-            let extent = extent.unwrap_or_else(|| panic!("{batch:?} of {at} is not found"));
-            assert_eq!(extent.segment, batch.segment);
-            assert!(extent.position_bytes <= batch.position);
-            let end_bytes = extent.position_bytes + u64::from(extent.length_bytes);
-            assert!(batch.position + u64::from(batch.length) <= end_bytes);
-            assert!(extent.max_timestamp_ms >= batch.time);
+        let expected: Vec<_> = log.live().into_iter().map(|(_, extent)| extent).collect();
+        assert_eq!(found, expected, "{at}");
+        // Nothing of the log is missing, and nothing twice. The first extent may begin below the log start.
+        let mut end = expected
+            .first()
+            .map_or(log.start, |it| it.base_offset.max(log.start));
+        for extent in &found {
+            assert!(extent.base_offset == end || extent.base_offset <= log.start);
+            end = extent.end_offset;
         }
-        assert_eq!(
-            state.size(at),
-            Some(found.iter().map(|it| u64::from(it.length_bytes)).sum())
-        );
-        // The first extent may begin below the log start.
-        let begin = found.first().map_or(log.end, |extent| extent.base_offset);
-        let covered = log.batches.iter().filter(|batch| batch.first >= begin);
-        let expected: u64 = covered.map(|batch| u64::from(batch.length)).sum();
-        let length: u64 = found
+        assert_eq!(end, log.end, "{at}");
+        let lengths = found.iter().map(|extent| u64::from(extent.length_bytes));
+        assert_eq!(state.size(at), Some(lengths.sum()));
+    }
+
+    /// Reads all that is told of objects.
+    fn compare_objects(&self, state: &State) {
+        let summaries = state.segment_summaries(u8::MAX);
+        assert_eq!(summaries, self.summaries(state.now_ms()));
+        let of_level_0 = summaries.into_iter().filter(|it| it.level == 0);
+        assert_eq!(state.segment_summaries(1), of_level_0.collect::<Vec<_>>());
+        let dead = self.dead();
+        assert_eq!(state.dead_objects(0, usize::MAX), dead);
+        let age_ms = dead
+            .get(1)
+            .map_or(0, |second| state.now_ms() - second.dead_ms);
+        let older = dead
             .iter()
-            .map(|extent| u64::from(extent.length_bytes))
-            .sum();
-        assert_eq!(length, expected, "no bytes but those of accepted batches");
-        let seamless = found
-            .windows(2)
-            .all(|pair| pair[0].end_offset == pair[1].base_offset);
-        assert!(seamless, "{found:?}");
+            .filter(|it| it.dead_ms <= state.now_ms() - age_ms);
+        let older: Vec<_> = older.copied().take(3).collect();
+        assert_eq!(state.dead_objects(age_ms, 3), older);
+        let segments: Vec<_> = self.objects.iter().map(|it| it.segment).collect();
+        let expected = self.objects.iter().map(|it| it.standing != Standing::Gone);
+        assert_eq!(state.are_known(&segments), expected.collect::<Vec<_>>());
+        let in_store = self
+            .objects
+            .iter()
+            .filter(|it| it.standing != Standing::Gone);
+        assert_eq!(state.counts().segments, in_store.count() as u64);
+        assert_eq!(state.counts().dead_segments, dead.len() as u64);
     }
 }

@@ -1,5 +1,6 @@
 //! Makes commands of drafts: what a producer sends next depends on what the model knows of it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use floe_protocol::types::{TimestampMs, TopicPartition};
@@ -8,9 +9,10 @@ use floe_storage::segment::{IndexBatch, SegmentId};
 use super::{Model, next_sequence};
 use crate::api::NewProcess;
 use crate::api::admin::{AlterConfigs, ConfigKind, ConfigResource, ConfigValues};
+use crate::api::objects::{MergeRequest, MergedExtent, Retention};
 use crate::state::Command;
 use crate::state::tests::fixtures::{START_MS, idempotent, new_topic, plain, request, topic_id};
-use crate::state::tests::model::steps::{Draft, DraftBatch, DraftSequence};
+use crate::state::tests::model::steps::{Draft, DraftBatch, DraftMerge, DraftSequence};
 use crate::testing::new_process;
 
 impl Model {
@@ -87,6 +89,42 @@ impl Model {
                     after: set(*value),
                 })
             }
+            Draft::BeginMerge {
+                from,
+                count,
+                lease_ms,
+            } => Command::BeginMerge {
+                sources: self.pick(*from, *count),
+                lease_ms: *lease_ms,
+            },
+            Draft::Merge(merge) => {
+                let request = self.merge(merge);
+                self.merges.push(request.clone());
+                if merge.is_late {
+                    Command::ForgetObjects(Vec::new())
+                } else {
+                    Command::CompleteMerge(request)
+                }
+            }
+            Draft::RepeatMerge(back) if *back < self.merges.len() => {
+                Command::CompleteMerge(self.merges[self.merges.len() - 1 - back].clone())
+            }
+            Draft::Retain {
+                topic,
+                time,
+                bytes_max,
+            } => Command::Retain(vec![Retention {
+                topic: topic_id(*topic),
+                min_timestamp_ms: time.map(|time| START_MS + time),
+                bytes_max: *bytes_max,
+            }]),
+            Draft::ForgetObjects(every) => {
+                let dead = self.dead().into_iter().map(|object| object.commit);
+                let mut commits: Vec<_> = dead.step_by(*every).collect();
+                commits.push(*every as u64);
+                Command::ForgetObjects(commits)
+            }
+            Draft::RepeatMerge(_) => Command::ForgetProcesses(Vec::new()),
             Draft::Repeat(back) if *back < self.commits.len() => {
                 Command::Commit(self.commits[self.commits.len() - 1 - back].0.clone())
             }
@@ -108,14 +146,7 @@ impl Model {
                     .iter()
                     .map(|(at, list)| (*at, list.as_slice()))
                     .collect();
-                self.segments += 1;
-                let (write_epoch, incarnation) = (self.write_epoch, self.registered);
-                let segment = SegmentId {
-                    write_epoch,
-                    incarnation,
-                    counter: self.segments,
-                };
-                Command::Commit(request(segment, &made))
+                Command::Commit(request(self.new_segment(), &made))
             }
         }
     }
@@ -164,6 +195,77 @@ impl Model {
 }
 
 impl Model {
+    fn new_segment(&mut self) -> SegmentId {
+        self.segments += 1;
+        SegmentId {
+            write_epoch: self.write_epoch,
+            incarnation: self.registered,
+            counter: self.segments,
+        }
+    }
+
+    /// Some commits, live ones where there are any.
+    fn pick(&self, from: usize, count: usize) -> Vec<u64> {
+        let live = self.live_extents();
+        let live: BTreeSet<u64> = live.into_iter().map(|(commit, ..)| commit).collect();
+        let circle = live.iter().cycle().skip(from).take(count.min(live.len()));
+        let mut picked: Vec<u64> = circle.copied().collect();
+        if from.is_multiple_of(13) {
+            picked.push(from as u64);
+        }
+        picked
+    }
+
+    /// A merge of what is alive now.
+    fn merge(&mut self, draft: &DraftMerge) -> MergeRequest {
+        let sources = self.pick(draft.from, draft.count);
+        let mut live = self.live_extents();
+        live.retain(|(commit, ..)| sources.contains(commit));
+        live.sort_by_key(|(_, at, extent)| (*at, extent.base_offset));
+        let mut extents: Vec<MergedExtent> = Vec::new();
+        let mut position_bytes = 32;
+        for (_, partition, extent) in live {
+            let last = extents.last_mut().filter(|last| {
+                let offsets = extent.end_offset - last.base_offset;
+                last.partition == partition
+                    && last.end_offset == extent.base_offset
+                    && offsets <= i64::from(u32::MAX)
+                    && !draft.is_split
+            });
+            if let Some(last) = last {
+                last.end_offset = extent.end_offset;
+                last.length_bytes += extent.length_bytes;
+                last.max_timestamp_ms = last.max_timestamp_ms.max(extent.max_timestamp_ms);
+            } else {
+                extents.push(MergedExtent {
+                    partition,
+                    position_bytes,
+                    length_bytes: extent.length_bytes,
+                    base_offset: extent.base_offset,
+                    end_offset: extent.end_offset,
+                    max_timestamp_ms: extent.max_timestamp_ms,
+                });
+            }
+            position_bytes += u64::from(extent.length_bytes);
+        }
+        if let Some(left_out) = draft.left_out {
+            let at = left_out.min(extents.len());
+            extents.drain(at..extents.len().min(at + 1));
+        }
+        let damaged = extents.len() / 2;
+        if let Some(extent) = extents.get_mut(damaged) {
+            extent.base_offset += draft.shift_base;
+            extent.end_offset += draft.shift_end;
+        }
+        MergeRequest {
+            segment: self.new_segment(),
+            level: draft.level,
+            size_bytes: position_bytes + 100,
+            sources,
+            extents,
+        }
+    }
+
     /// Incarnations counted back from the newest.
     fn incarnations(&self, back: &[u32]) -> Vec<u32> {
         let incarnation = |back: &u32| self.registered.saturating_sub(*back);
