@@ -10,8 +10,12 @@ use clap::error::ErrorKind;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::ask;
-use crate::config::{Args, CommandLine, Config, Environment, MetaTask, Task, resolve};
+use crate::config::{
+    Args, CommandLine, Config, Environment, FsckTask, MetaTask, ObjectTask, Task, resolve,
+};
+use crate::fsck;
 use crate::meta;
+use crate::object::{self, ObjectError};
 use crate::panics;
 use crate::start::{RunningAgent, start};
 
@@ -42,8 +46,10 @@ pub fn run(feature_level: u32) -> ExitCode {
             };
         }
         // Its answer is what it prints.
-        Task::Meta(_) if log == "info" => "warn".clone_into(&mut log),
-        Task::Meta(_) | Task::Run => {}
+        Task::Meta(_) | Task::Object(_) | Task::Fsck(_) if log == "info" => {
+            "warn".clone_into(&mut log);
+        }
+        Task::Meta(_) | Task::Object(_) | Task::Fsck(_) | Task::Run => {}
     }
     if let Err(error) = log_to_stderr(&log) {
         return fail(&format!("log level '{log}': {error}"), USE_ERROR);
@@ -57,6 +63,8 @@ pub fn run(feature_level: u32) -> ExitCode {
             let code = runtime.block_on(async {
                 match &task {
                     Task::Meta(task) => run_meta(&config, task).await,
+                    Task::Object(task) => run_object(&config, task).await,
+                    Task::Fsck(task) => run_fsck(&config, *task).await,
                     Task::Run | Task::Health => run_broker(config).await,
                 }
             });
@@ -113,7 +121,9 @@ fn log_to_stderr(log: &str) -> Result<(), String> {
     let filter = if log.contains(['=', ',']) {
         log.to_owned()
     } else {
-        format!("warn,floe={log},floe_agent={log},floe_metadata={log},floe_storage={log}")
+        format!(
+            "warn,floe={log},floe_agent={log},floe_metadata={log},floe_storage={log},floe_compaction={log}"
+        )
     };
     let filter =
         tracing_subscriber::EnvFilter::try_new(filter).map_err(|error| error.to_string())?;
@@ -127,13 +137,45 @@ fn log_to_stderr(log: &str) -> Result<(), String> {
 }
 
 async fn run_meta(config: &Config, task: &MetaTask) -> ExitCode {
-    let text = match meta::run(config, task).await {
-        Ok(text) => text,
-        Err(error) => return fail(&error, 1),
-    };
+    match meta::run(config, task).await {
+        Ok(text) => answer(&text, ExitCode::SUCCESS),
+        Err(error) => fail(&error, 1),
+    }
+}
+
+async fn run_object(config: &Config, task: &ObjectTask) -> ExitCode {
+    match object::run(config, task).await {
+        Ok(inspected) => answer(
+            &inspected.text,
+            ExitCode::from(u8::from(inspected.is_damaged)),
+        ),
+        Err(error @ ObjectError::NoSegment(_)) => fail(&error, USE_ERROR),
+        Err(error) => fail(&error, 1),
+    }
+}
+
+async fn run_fsck(config: &Config, task: FsckTask) -> ExitCode {
+    match fsck::run(config, task, &progress).await {
+        Ok(report) => answer(
+            &report.to_string(),
+            ExitCode::from(u8::from(!report.is_clean())),
+        ),
+        Err(error) => fail(&error, 1),
+    }
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "what is told while a long command runs; its answer goes to standard output"
+)]
+fn progress(line: &str) {
+    eprintln!("floe: {line}");
+}
+
+fn answer(text: &str, code: ExitCode) -> ExitCode {
     match std::io::stdout().write_all(text.as_bytes()) {
         // A reader that went away is no error of ours.
-        Ok(()) | Err(_) => ExitCode::SUCCESS,
+        Ok(()) | Err(_) => code,
     }
 }
 

@@ -16,7 +16,9 @@ mod tests;
 
 use std::time::Duration;
 
-pub use args::{Args, Command, CommandLine, MetaCommand, MetaTask, Task};
+pub use args::{
+    Args, Command, CommandLine, FsckTask, MetaCommand, MetaTask, ObjectCommand, ObjectTask, Task,
+};
 pub use metadata::MetadataUrl;
 pub(crate) use resolve::is_wildcard;
 pub use resolve::{Environment, resolve};

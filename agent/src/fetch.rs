@@ -11,7 +11,9 @@
 //!   (or last stable offset) that is answered with them;
 //! - a commit after the look wakes the wait at once: the waiter exists before the look;
 //! - "out of range" is said of a position above the end only after metadata itself was asked;
-//! - damaged bytes are an error of their partition, never an answer.
+//! - damaged bytes are an error of their partition, never an answer;
+//! - an object that is not there was replaced after the plan was made, and is planned anew, once;
+//! - readers of old records have memory of their own, and take none of those of the newest (decision 21).
 
 mod assembler;
 mod charge;
@@ -29,6 +31,7 @@ mod read_all;
 mod reader;
 mod rope;
 mod sessions;
+mod strides;
 
 use std::sync::Arc;
 
@@ -123,9 +126,14 @@ impl FetchPath {
         }
     }
 
-    /// A cursor before the first batch of `extent`, for readers that look at every batch.
+    /// A cursor before the first batch of `extent`, for readers that look at every batch and come by once.
     pub(crate) fn batches(&self, extent: &Extent) -> BatchCursor {
         self.reader.batches(extent)
+    }
+
+    /// Counts a read that is planned anew, since an object is not there any more.
+    pub(crate) fn replanned(&self) {
+        self.metrics.replanned();
     }
 
     /// Counts and logs a failed read.

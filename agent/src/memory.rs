@@ -2,7 +2,8 @@
 //!
 //! The limit of the process is cut into shares ([`MemoryPlan`]). Three of them are counted here: frames
 //! of Produce requests until their batches are committed, frames of all other requests (a reserve of
-//! their own, so that metadata and heartbeats get through when producers fill theirs), and answers.
+//! their own, so that metadata and heartbeats get through when producers fill theirs), and answers. Of answers those
+//! with old records are counted once more: they take half of that share at most.
 //! A [`MemoryPermit`] travels with the bytes it stands for. Nothing is dropped when a share is used up:
 //! whoever needs more waits, and its socket is not read meanwhile.
 
@@ -16,6 +17,9 @@ pub const STEP_BYTES: usize = 1024 * 1024;
 /// Least memory limit a broker works with.
 pub const LIMIT_BYTES_MIN: u64 = 64 * 1024 * 1024;
 
+/// Old records take one of this many parts of the memory of answers at most, all answers together.
+const CATCH_UP_PARTS: usize = 2;
+
 /// How the memory limit of the process is divided; all figures in bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct MemoryPlan {
@@ -27,7 +31,8 @@ pub struct MemoryPlan {
     pub answer_bytes: usize,
     /// Sealed segments of this process that are kept for readers of the tail.
     pub fresh_bytes: usize,
-    /// The cache of chunks read from the store.
+    /// The cache of chunks read from the store: one half for readers of the newest records, the other for those
+    /// of old ones.
     pub cache_bytes: usize,
     /// The metadata engine's buffers and cache.
     pub engine_bytes: usize,
@@ -61,6 +66,8 @@ pub enum Share {
     Requests,
     /// Answers.
     Answers,
+    /// Old records in answers, which are reserved as [`Share::Answers`] besides.
+    CatchUp,
 }
 
 /// Counts reserved bytes by share. Cheap to clone.
@@ -69,6 +76,7 @@ pub struct MemoryBudget {
     produce: Pool,
     requests: Pool,
     answers: Pool,
+    catch_up: Pool,
 }
 
 #[derive(Clone, Debug)]
@@ -125,6 +133,7 @@ impl MemoryBudget {
             produce: Pool::new(plan.produce_bytes),
             requests: Pool::new(plan.request_bytes),
             answers: Pool::new(plan.answer_bytes),
+            catch_up: Pool::new(plan.answer_bytes / CATCH_UP_PARTS),
         }
     }
 
@@ -133,6 +142,7 @@ impl MemoryBudget {
             Share::Produce => &self.produce,
             Share::Requests => &self.requests,
             Share::Answers => &self.answers,
+            Share::CatchUp => &self.catch_up,
         }
     }
 

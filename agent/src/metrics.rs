@@ -4,6 +4,7 @@
 //! the hot path never looks a label up, it holds its counter.
 
 pub(crate) mod collect;
+pub(crate) mod compaction;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};

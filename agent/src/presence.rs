@@ -6,7 +6,7 @@
 //!                  └▶ leave: clients are no longer sent here, and what was begun is finished
 //! ```
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -36,12 +36,16 @@ const END_PATIENCE: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub(crate) struct Presence {
     client: Client,
+    /// `None` in a process that serves no clients.
+    view: Option<Arc<View>>,
     told: NewProcess,
     lease: Lease,
     /// `None` while a registration is needed.
     registration: Mutex<Option<Registration>>,
     needed: Notify,
     is_leaving: AtomicBool,
+    /// Segments that were given names.
+    segments_named: AtomicU64,
     /// Sent after each registration.
     registered: latest::Writer<Option<Registration>>,
     /// Set when this process cannot be one of the cluster.
@@ -73,11 +77,13 @@ impl Presence {
     ) -> Arc<Self> {
         let presence = Arc::new(Self {
             client,
+            view,
             told,
             lease: Lease::new(steady),
             registration: Mutex::new(None),
             needed: Notify::new(),
             is_leaving: AtomicBool::new(false),
+            segments_named: AtomicU64::new(0),
             registered: latest::channel(None).0,
             refused: latest::channel(None).0,
         });
@@ -86,7 +92,7 @@ impl Presence {
             tokio::select! {
                 biased;
                 () = ended.cancelled() => {}
-                Err(end) = kept.keep(view.as_deref()) => match end {
+                Err(end) = kept.keep() => match end {
                     End::Stopped => tracing::debug!("no more registrations"),
                     End::Refused(error) => kept.refused.set(Some(error)),
                 }
@@ -98,6 +104,22 @@ impl Presence {
     /// What this process was told when it registered; `None` while it has to register (again).
     pub(crate) fn registration(&self) -> Option<Registration> {
         *self.lock()
+    }
+
+    /// A number for the name of a segment, never given before by this process, from 0 on.
+    pub(crate) fn count_segment(&self) -> u64 {
+        self.segments_named.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The registration with the newest write epoch that is known here: what new segments are to be named
+    /// with. Metadata accepts every epoch up to the present one of a process that is registered.
+    pub(crate) fn naming(&self) -> Option<Registration> {
+        let registration = self.registration()?;
+        let shown = self.view.as_ref().map_or(0, |view| view.write_epoch());
+        Some(Registration {
+            write_epoch: registration.write_epoch.max(shown),
+            ..registration
+        })
     }
 
     /// The registrations to come, for who waits for one.
@@ -115,11 +137,11 @@ impl Presence {
         }
     }
 
-    /// Metadata no longer accepts what is named by `refused`: a new registration is needed, unless there
-    /// has been one since.
-    pub(crate) fn refused(&self, refused: Registration) {
+    /// Metadata does not accept (any more) what was named with `incarnation`: a new registration is needed,
+    /// unless there has been one since.
+    pub(crate) fn refused(&self, incarnation: u32) {
         let mut registration = self.lock();
-        if *registration == Some(refused) {
+        if registration.is_some_and(|known| known.incarnation == incarnation) {
             *registration = None;
             self.needed.notify_one();
         }
@@ -165,7 +187,7 @@ impl Presence {
         }
     }
 
-    async fn keep(&self, view: Option<&View>) -> Result<std::convert::Infallible, End> {
+    async fn keep(&self) -> Result<std::convert::Infallible, End> {
         let mut attempt = 0;
         loop {
             let told = NewProcess {
@@ -184,7 +206,7 @@ impl Presence {
                 // It has left meanwhile, and did not know of this registration.
                 self.take_off(registration.incarnation).await?;
             }
-            self.beat(registration.incarnation, view).await;
+            self.beat(registration.incarnation).await;
             attempt += 1;
         }
     }
@@ -205,7 +227,8 @@ impl Presence {
 
     /// Beats until a new registration is needed: in time, and at once when the view has passed a change
     /// that somebody may wait for.
-    async fn beat(&self, incarnation: u32, view: Option<&View>) {
+    async fn beat(&self, incarnation: u32) {
+        let view = self.view.as_deref();
         loop {
             let (passed, changed) = shown(view);
             // Changes from before the registration do not wait for this process: it has to show them first.

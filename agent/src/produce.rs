@@ -36,7 +36,7 @@ use tokio_util::sync::CancellationToken;
 use self::activity::Activity;
 use self::lanes::Lanes;
 use self::metrics::ProduceMetrics;
-use self::names::Names;
+pub(crate) use self::names::Names;
 use crate::fetch::Fresh;
 use crate::metrics::Metrics;
 use crate::presence::Presence;

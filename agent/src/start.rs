@@ -33,6 +33,7 @@ use self::assemble::Lifetime;
 use self::open::Opened;
 use crate::admin::{self, Health, Phase};
 use crate::broker::{Broker, Endpoint};
+use crate::compaction::Compaction;
 use crate::config::Config;
 use crate::presence::Presence;
 use crate::server::{Acceptor, ListenError, Listener, bind, connections_max};
@@ -45,6 +46,8 @@ const RELEASE_PATIENCE: Duration = Duration::from_secs(6);
 const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
 /// How long cutting the rest may take.
 const CUT_PATIENCE: Duration = Duration::from_secs(1);
+/// How long compaction may take to put down what it does: it was told to stop before the drain began.
+const COMPACTION_PATIENCE: Duration = Duration::from_secs(1);
 /// How long tasks may take to notice that the process ends.
 const END_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -111,6 +114,8 @@ pub struct RunningAgent {
     broker: Option<Arc<Broker>>,
     presence: Arc<Presence>,
     metadata: Service,
+    /// Absent without the compaction role.
+    compaction: Option<Compaction>,
     health: Arc<Health>,
     tokens: Tokens,
     /// Accept loops and connections.
@@ -186,6 +191,7 @@ pub async fn start(config: Config) -> Result<RunningAgent, StartError> {
         broker,
         presence,
         metadata,
+        compaction,
     } = open::open(&config, &listeners, incoming, identity, &lifetime).await?;
     for listener in &config.listeners {
         if let Some(told) = listener.advertise.clone() {
@@ -216,6 +222,7 @@ pub async fn start(config: Config) -> Result<RunningAgent, StartError> {
         broker,
         presence,
         metadata,
+        compaction,
         health,
         tokens,
         serving,
@@ -322,6 +329,13 @@ impl RunningAgent {
             Some(broker) => self.finish(broker, end - RELEASE_PATIENCE).await,
             None => true,
         };
+        if let Some(compaction) = &self.compaction
+            && timeout(COMPACTION_PATIENCE, compaction.ended())
+                .await
+                .is_err()
+        {
+            tracing::debug!("compaction did not end in time; what it left is found again");
+        }
         self.presence.end().await;
         let reason = timeout_at(end, self.metadata.release()).await;
         self.tokens.ended.cancel();

@@ -7,6 +7,7 @@ mod brokers;
 mod definition;
 mod dynamic;
 mod named;
+mod retention;
 mod topics;
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! sources.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
@@ -79,6 +80,45 @@ pub enum Command {
     /// where they were.
     #[command(subcommand, verbatim_doc_comment)]
     Meta(MetaCommand),
+    /// Look at one object of the store
+    #[command(subcommand)]
+    Object(ObjectCommand),
+    /// Check that the store holds what the metadata says, whole, and nothing that nobody needs
+    ///
+    /// --store and --metadata (or FLOE_STORE, FLOE_METADATA, floe.toml) say where. The cluster may be running;
+    /// nothing is changed. Each object that a log leads to must be there with its size and an intact index, with
+    /// --deep every byte of it is read and held against its checksums. Exit code 0 if all is well, 1 if something
+    /// is missing, damaged, or left over.
+    #[command(verbatim_doc_comment)]
+    Fsck {
+        /// Read all bytes, and check the checksum of every batch
+        #[arg(long)]
+        deep: bool,
+        /// Seconds for which an object that nobody needs any more may wait to be deleted
+        ///
+        /// By default twice the pause between two searches for orphans, and an hour.
+        #[arg(long, value_name = "SECONDS")]
+        orphan_age: Option<u64>,
+        /// Where the cluster is.
+        #[command(flatten)]
+        args: Args,
+    },
+}
+
+/// What to do with one object.
+#[derive(Subcommand, Debug)]
+pub enum ObjectCommand {
+    /// Show what a segment holds: header, footer, and every batch of its index
+    Inspect {
+        /// Its key below the store's prefix, as in segments/0/1a/…
+        key: String,
+        /// Read all its bytes, and check the checksum of every batch
+        #[arg(long)]
+        verify: bool,
+        /// Where the store is.
+        #[command(flatten)]
+        args: Args,
+    },
 }
 
 /// What to do with a cluster's metadata.
@@ -121,6 +161,31 @@ pub enum Task {
     Health,
     /// To do something with a cluster's metadata.
     Meta(MetaTask),
+    /// To look at one object.
+    Object(ObjectTask),
+    /// To check the whole store.
+    Fsck(FsckTask),
+}
+
+/// What to do with one object.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ObjectTask {
+    /// Show it.
+    Inspect {
+        /// Its key below the store's prefix.
+        key: String,
+        /// Whether to check every byte.
+        is_verified: bool,
+    },
+}
+
+/// How to check a store.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FsckTask {
+    /// Whether to check every byte.
+    pub is_deep: bool,
+    /// How long an object that nobody needs may be there; `None` for what suits the settings.
+    pub orphan_age: Option<Duration>,
 }
 
 /// What to do with a cluster's metadata.
@@ -157,6 +222,21 @@ impl CommandLine {
             }
             Some(Command::Meta(MetaCommand::Inspect(args))) => {
                 (Task::Meta(MetaTask::Inspect), args)
+            }
+            Some(Command::Object(ObjectCommand::Inspect { key, verify, args })) => {
+                let is_verified = verify;
+                (Task::Object(ObjectTask::Inspect { key, is_verified }), args)
+            }
+            Some(Command::Fsck {
+                deep,
+                orphan_age,
+                args,
+            }) => {
+                let task = FsckTask {
+                    is_deep: deep,
+                    orphan_age: orphan_age.map(Duration::from_secs),
+                };
+                (Task::Fsck(task), args)
             }
         }
     }

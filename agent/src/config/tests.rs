@@ -7,7 +7,8 @@ use clap::Parser as _;
 use floe_storage::store::StoreUrl;
 
 use super::{
-    ByteSize, CommandLine, Config, ConfigError, Environment, MetaTask, Setting, Task, resolve,
+    ByteSize, CommandLine, Config, ConfigError, Environment, FsckTask, MetaTask, ObjectTask,
+    Setting, Task, resolve,
 };
 use crate::broker::Endpoint;
 
@@ -39,6 +40,32 @@ fn endpoint(host: &str, port: u16) -> Endpoint {
         host: host.to_owned(),
         port,
     }
+}
+
+#[test]
+fn commands_that_look_at_the_store() {
+    let task = |line: &[&str]| {
+        let line = CommandLine::try_parse_from(std::iter::once(&"floe").chain(line));
+        line.unwrap().into_task().0
+    };
+    let fsck = |is_deep, seconds: Option<u64>| {
+        Task::Fsck(FsckTask {
+            is_deep,
+            orphan_age: seconds.map(Duration::from_secs),
+        })
+    };
+    assert_eq!(task(&["fsck", "--store", "memory:"]), fsck(false, None));
+    assert_eq!(
+        task(&["fsck", "--deep", "--orphan-age", "0"]),
+        fsck(true, Some(0))
+    );
+    let inspect = |is_verified| {
+        let key = "segments/0/00/x".to_owned();
+        Task::Object(ObjectTask::Inspect { key, is_verified })
+    };
+    let line = ["object", "inspect", "segments/0/00/x", "--verify"];
+    assert_eq!(task(&line), inspect(true));
+    assert_eq!(task(&line[..3]), inspect(false));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use floe_metadata::api::Extent;
-use floe_storage::cache::BlockCache;
+use floe_storage::cache::{BlockCache, Pool};
 use floe_storage::error::StoreError;
 use floe_storage::key::Lineages;
 use floe_storage::segment::SegmentId;
@@ -47,6 +47,21 @@ impl Chunks {
         Self { cache, peers }
     }
 
+    /// The same for the readers of `pool`.
+    pub(super) fn of_pool(&self, pool: Pool) -> Self {
+        Self::new(self.cache.of_pool(pool), self.peers.clone())
+    }
+
+    /// Bytes that the readers of its pool have room for.
+    pub(super) fn capacity_bytes(&self) -> u64 {
+        u64::try_from(self.cache.capacity_bytes()).unwrap_or(u64::MAX)
+    }
+
+    /// For whom it reads.
+    pub(super) const fn pool(&self) -> Pool {
+        self.cache.pool()
+    }
+
     /// The same without asking others.
     pub(super) fn of_store(&self) -> Self {
         Self::new(self.cache.clone(), None)
@@ -64,6 +79,7 @@ impl Chunks {
         let Some(peers) = &self.peers else {
             return self.cache.read(&object.path, None, range).await;
         };
+        let pool = self.pool();
         let near = |number| {
             let (peers, segment, level) = (Arc::clone(peers), object.segment, object.level);
             async move {
@@ -72,7 +88,7 @@ impl Chunks {
                     level,
                     number,
                 };
-                peers.chunk(chunk).await
+                peers.chunk(chunk, pool).await
             }
         };
         let read = self

@@ -14,6 +14,7 @@ use floe_protocol::types::Offset;
 use floe_storage::cache::CHUNK_BYTES;
 use floe_storage::error::StoreError;
 use floe_storage::segment::{Payload, SegmentId};
+use floe_storage::store::StoreErrorKind;
 
 use super::assembler::Assembler;
 use super::chunks::{Chunks, Object};
@@ -38,6 +39,13 @@ pub(crate) enum ReadError {
         /// What is wrong with it.
         damage: Damage,
     },
+}
+
+impl ReadError {
+    /// Whether the object is not there.
+    pub(crate) fn is_gone(&self) -> bool {
+        matches!(self, Self::Store(cause) if cause.kind() == StoreErrorKind::NotFound)
+    }
 }
 
 /// What is wrong with stored bytes.

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use super::FetchPath;
 use super::look::{Isolation, Look, Position, look};
-use super::reader::AHEAD_BYTES;
+use super::reader::LISTED_AHEAD_BYTES;
 
 /// What a consumer asks for, sessions and names resolved.
 #[derive(Clone, Debug)]
@@ -98,7 +98,7 @@ impl FetchPath {
 
     fn look_at_all(&self, fetch: &Fetch) -> Vec<Look> {
         let look_at = |position: &Result<Position, ErrorCode>| match position {
-            Ok(position) => look(&self.view, position, fetch.isolation, AHEAD_BYTES),
+            Ok(position) => look(&self.view, position, fetch.isolation, LISTED_AHEAD_BYTES),
             Err(error) => Look::Error(*error),
         };
         fetch.positions.iter().map(look_at).collect()

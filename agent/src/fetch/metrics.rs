@@ -20,6 +20,7 @@ const LOG_EVERY: Duration = Duration::from_secs(1);
 pub(super) struct FetchMetrics {
     damaged: Counter,
     failed: Counter,
+    replanned: Counter,
     logged: Mutex<Option<Instant>>,
 }
 
@@ -29,6 +30,7 @@ impl FetchMetrics {
         let ours = Self {
             damaged: Counter::default(),
             failed: Counter::default(),
+            replanned: Counter::default(),
             logged: Mutex::default(),
         };
         metrics.register(
@@ -41,7 +43,17 @@ impl FetchMetrics {
             "Reads that the store failed",
             ours.failed.clone(),
         );
+        metrics.register(
+            "floe_fetch_replanned",
+            "Reads that were planned anew, since an object had been replaced",
+            ours.replanned.clone(),
+        );
         ours
+    }
+
+    /// Notes that a read is planned anew, since an object is not there any more.
+    pub(super) fn replanned(&self) {
+        self.replanned.inc();
     }
 
     /// Notes that a read of `partition` failed.
@@ -70,6 +82,12 @@ impl FetchMetrics {
         } else {
             tracing::warn!(%partition, %error, "records could not be read from the store");
         }
+    }
+
+    /// Reads that met damage, and those that were planned anew.
+    #[cfg(test)]
+    pub(super) fn figures(&self) -> (u64, u64) {
+        (self.damaged.get(), self.replanned.get())
     }
 
     fn may_log(&self, now: Instant) -> bool {

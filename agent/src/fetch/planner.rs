@@ -12,6 +12,13 @@ pub(crate) struct Demand {
     pub(crate) max_bytes: u64,
 }
 
+impl Demand {
+    /// Bytes that can be read and are wanted.
+    pub(crate) fn wanted_bytes(&self) -> u64 {
+        self.available_bytes.min(self.max_bytes)
+    }
+}
+
 /// What a partition may fill.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Share {
@@ -30,7 +37,7 @@ pub(crate) fn share_out(demands: &[Demand], max_bytes: u64) -> Vec<Option<Share>
     demands
         .iter()
         .map(|demand| {
-            let bytes = demand.available_bytes.min(demand.max_bytes).min(left);
+            let bytes = demand.wanted_bytes().min(left);
             if demand.available_bytes == 0 || !first && bytes == 0 {
                 return None;
             }

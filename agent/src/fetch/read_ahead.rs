@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use floe_storage::cache::CHUNK_BYTES;
+use floe_storage::cache::{CHUNK_BYTES, Pool};
 use floe_storage::tasks::Tasks;
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
@@ -17,7 +17,7 @@ use super::chunks::{Chunks, Object};
 
 /// Reads of chunks that one fetch of one partition has under way.
 const AT_ONCE_MAX: usize = 8;
-/// Consumers that are read ahead for at the same time; others read on demand.
+/// Consumers of each pool that are read ahead for at the same time; others read on demand.
 const CONSUMERS_MAX: usize = 8;
 /// Chunks that are remembered as asked for.
 const REMEMBERED_MAX: usize = 512;
@@ -36,7 +36,8 @@ pub(super) struct Piece {
 pub(crate) struct ReadAhead {
     tasks: Tasks,
     token: CancellationToken,
-    consumers: Arc<Semaphore>,
+    /// Of the tail, and of old records.
+    consumers: [Arc<Semaphore>; 2],
     asked: Mutex<Asked>,
 }
 
@@ -53,20 +54,26 @@ impl ReadAhead {
         Self {
             tasks,
             token,
-            consumers: Arc::new(Semaphore::new(CONSUMERS_MAX)),
+            consumers: std::array::from_fn(|_| Arc::new(Semaphore::new(CONSUMERS_MAX))),
             asked: Mutex::default(),
         }
     }
 
     /// Starts to read those of `pieces` whose chunks were not asked for lately; returns at once.
     pub(super) fn start(&self, chunks: &Chunks, pieces: Vec<Piece>) {
+        let [tail, catch_up] = &self.consumers;
+        let consumers = match chunks.pool() {
+            Pool::Tail => tail,
+            Pool::CatchUp => catch_up,
+        };
+        // First: what is noted as asked for is asked for.
+        let Ok(permit) = Arc::clone(consumers).try_acquire_owned() else {
+            return;
+        };
         let pieces = self.unasked(pieces);
         if pieces.is_empty() {
             return;
         }
-        let Ok(permit) = Arc::clone(&self.consumers).try_acquire_owned() else {
-            return;
-        };
         let (chunks, token) = (chunks.clone(), self.token.clone());
         self.tasks.spawn(async move {
             tokio::select! {

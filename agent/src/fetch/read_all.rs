@@ -3,19 +3,20 @@
 
 use floe_metadata::api::{Extent, PartitionBounds, RequestError};
 use floe_protocol::error_code::ErrorCode;
-use floe_storage::store::StoreErrorKind;
+use floe_protocol::types::Offset;
+use floe_storage::cache::Pool;
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use tokio::time::Instant;
 
 use super::FetchPath;
-use super::charge::{charged, reserve};
+use super::charge::{charged, reserve, reserve_old};
 use super::cursor::ReadError;
 use super::long_poll::{Answered, Fetch};
 use super::look::{Look, Position};
 use super::planner::{Demand, Share, share_out};
 use super::plans::PLAN_EXTENTS_MAX;
-use super::reader::{Found, Want};
+use super::reader::{Found, Scan, Want};
 use crate::error;
 use crate::memory::MemoryPermit;
 
@@ -37,17 +38,17 @@ struct Read {
     index: usize,
     bounds: PartitionBounds,
     from: i64,
+    /// Its records are older than the tail.
+    is_old: bool,
     result: Result<Found, ErrorCode>,
 }
 
 impl FetchPath {
     /// Reads what `looks` found, one answer per position, in order.
     pub(super) async fn read_all(&self, fetch: &Fetch, looks: Vec<Look>) -> Vec<Answered> {
-        let demands = demands(fetch, &looks);
-        let wanted: u64 = demands
-            .iter()
-            .map(|demand| demand.available_bytes.min(demand.max_bytes))
-            .fold(0, u64::saturating_add);
+        let mut demands = demands(fetch, &looks);
+        let mut old_permit = self.reserve_old(fetch, &looks, &mut demands).await;
+        let wanted = wanted_bytes(&demands);
         let mut permit = MemoryPermit::empty();
         let mut max_bytes = fetch.max_bytes;
         if wanted > 0 {
@@ -89,10 +90,46 @@ impl FetchPath {
         }
         for read in self.read_side_by_side(readings).await {
             if let Some(answer) = answers.get_mut(read.index) {
-                *answer = answered(read, &mut permit);
+                *answer = answered(read, &mut permit, &mut old_permit);
             }
         }
         answers
+    }
+
+    /// Reserves memory for what is older than the tail, and cuts the demands to what there is: a replay waits
+    /// for memory that other replays hold, and nobody else does.
+    async fn reserve_old(
+        &self,
+        fetch: &Fetch,
+        looks: &[Look],
+        demands: &mut [Demand],
+    ) -> MemoryPermit {
+        let is_old = |look: &Look| matches!(look, Look::Older(_));
+        let mut old = Vec::new();
+        let mut new_bytes = 0_u64;
+        for (look, demand) in looks.iter().zip(demands) {
+            if is_old(look) {
+                old.push(demand);
+            } else {
+                new_bytes = new_bytes.saturating_add(demand.wanted_bytes());
+            }
+        }
+        let wanted = old.iter().map(|demand| demand.wanted_bytes());
+        let wanted = wanted.fold(0, u64::saturating_add);
+        if wanted == 0 {
+            return MemoryPermit::empty();
+        }
+        let wanted = wanted.min(fetch.max_bytes).max(1);
+        let permit = reserve_old(&self.memory, wanted, new_bytes > 0).await;
+        let mut left = permit.size_bytes() as u64;
+        for demand in old {
+            demand.max_bytes = demand.max_bytes.min(left);
+            if left == 0 {
+                demand.available_bytes = 0;
+            }
+            left -= demand.wanted_bytes().min(left);
+        }
+        permit
     }
 
     async fn read_side_by_side(&self, readings: Vec<Reading>) -> Vec<Read> {
@@ -118,43 +155,63 @@ impl FetchPath {
             bounds,
             want,
         } = reading;
+        let is_old = extents.is_none();
         let result = self.read_planned(&position, extents, want).await;
         Read {
             index,
             bounds,
             from: want.from,
+            is_old,
             result,
         }
     }
 
-    /// Reads from `extents` or looks up where to read. An object that is gone was replaced after the
-    /// plan was made: it is planned anew, once.
+    /// Reads from `extents` or looks up where to read. An object that is gone was replaced after the plan
+    /// was made: it is planned anew, once. Where compaction left nothing, it is read on behind that.
     async fn read_planned(
         &self,
         position: &Position,
         extents: Option<Vec<Extent>>,
         want: Want,
     ) -> Result<Found, ErrorCode> {
-        let planned = extents.or_else(|| {
-            self.plans
-                .find(Instant::now(), position.partition, want.from)
-        });
-        if let Some(extents) = planned {
-            let found = self.reader.read(&extents, want).await;
-            if !(found.size_bytes == 0 && is_gone(found.error.as_ref())) {
-                return self.judged(position, found);
-            }
-            self.plans.forget(position.partition);
-        }
         let partition = position.partition;
-        let looked_up = self
-            .client
-            .look_up(partition, want.from, PLAN_EXTENTS_MAX)
-            .await;
-        let extents = looked_up.map_err(|error| of_look_up(&error))?.extents;
-        self.plans.remember(Instant::now(), partition, &extents);
-        let found = self.reader.read(&extents, want).await;
-        self.judged(position, found)
+        let planned = match extents {
+            Some(extents) => Some((extents, Pool::Tail)),
+            None => {
+                let known = self.plans.find(Instant::now(), partition, want.from);
+                known.map(|extents| (extents, Pool::CatchUp))
+            }
+        };
+        let mut from = want.from;
+        if let Some((extents, pool)) = planned {
+            let scan = Scan { partition, pool };
+            let found = self.reader.read(&extents, want, scan).await;
+            if found.error.as_ref().is_some_and(ReadError::is_gone) {
+                self.metrics.replanned();
+                self.plans.forget(partition);
+                if found.size_bytes > 0 {
+                    // The next fetch begins behind this, and plans anew what is not there.
+                    return Ok(found);
+                }
+            } else {
+                match behind(&extents, &found, &want) {
+                    Some(end) => from = end,
+                    None => return self.judged(position, found),
+                }
+            }
+        }
+        let pool = Pool::CatchUp;
+        loop {
+            let looked_up = self.client.look_up(partition, from, PLAN_EXTENTS_MAX);
+            let extents = looked_up.await.map_err(|error| of_look_up(&error))?.extents;
+            self.plans.remember(Instant::now(), partition, &extents);
+            let scan = Scan { partition, pool };
+            let found = self.reader.read(&extents, want, scan).await;
+            match behind(&extents, &found, &want) {
+                Some(end) if end > from => from = end,
+                _ => return self.judged(position, found),
+            }
+        }
     }
 
     /// Reports what went wrong; it is the partition's answer only if nothing was read before it.
@@ -193,23 +250,35 @@ fn want(fetch: &Fetch, position: &Position, bounds: &PartitionBounds, share: Sha
     }
 }
 
-fn answered(read: Read, permit: &mut MemoryPermit) -> Answered {
+fn wanted_bytes(demands: &[Demand]) -> u64 {
+    let wanted = demands.iter().map(Demand::wanted_bytes);
+    wanted.fold(0, u64::saturating_add)
+}
+
+fn answered(read: Read, permit: &mut MemoryPermit, old_permit: &mut MemoryPermit) -> Answered {
     match read.result {
         Err(error) => Answered::error(error),
         Ok(found) => {
             let size = usize::try_from(found.size_bytes).unwrap_or(usize::MAX);
+            let old = if read.is_old {
+                old_permit.split(size)
+            } else {
+                MemoryPermit::empty()
+            };
             Answered {
                 error: ErrorCode::None,
                 bounds: Some(read.bounds),
-                records: charged(found.pieces, permit.split(size)),
+                records: charged(found.pieces, [permit.split(size), old]),
                 offset_count: found.end_offset.abs_diff(read.from),
             }
         }
     }
 }
 
-fn is_gone(error: Option<&ReadError>) -> bool {
-    matches!(error, Some(ReadError::Store(cause)) if cause.kind() == StoreErrorKind::NotFound)
+/// Where to read on: the end of `extents`, if no record was left in them and there is more.
+fn behind(extents: &[Extent], found: &Found, want: &Want) -> Option<Offset> {
+    let end = extents.last()?.end_offset;
+    (found.is_through && found.size_bytes == 0 && end < want.upper).then_some(end)
 }
 
 /// Of the codes a fetch may carry, Java's consumer takes few for "ask again".

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use floe_metadata::api::Extent;
-use floe_protocol::types::Offset;
+use floe_protocol::types::{Offset, TopicPartition};
+use floe_storage::cache::Pool;
 use floe_storage::key::Lineages;
 
 use super::assembler::Assembler;
@@ -15,11 +16,12 @@ use super::cursor::{BatchCursor, ReadError, Source};
 use super::fresh::Fresh;
 use super::positions::Positions;
 use super::read_ahead::{Piece, ReadAhead, read_all};
+use super::strides::Strides;
 
 /// Within one read this much is brought into the cache at once.
 const WARM_BYTES: u64 = 8 * 1024 * 1024;
-/// What follows a read from the store is brought into the cache up to here.
-pub(crate) const AHEAD_BYTES: u64 = 8 * 1024 * 1024;
+/// Of the watched tail so much is listed behind what is wanted, to be read ahead.
+pub(crate) const LISTED_AHEAD_BYTES: u64 = 8 * 1024 * 1024;
 
 /// What to read of a partition.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,6 +36,15 @@ pub(crate) struct Want {
     pub(crate) at_least_one: bool,
 }
 
+/// Whose records are read, and for what kind of readers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Scan {
+    /// Whose.
+    pub(crate) partition: TopicPartition,
+    /// The tail's, if that is where they were planned from.
+    pub(crate) pool: Pool,
+}
+
 /// Batches that were read.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
@@ -46,6 +57,8 @@ pub(crate) struct Found {
     /// Why the read ended before what was wanted. With nothing read it is the partition's error; else
     /// the next read meets it again.
     pub(crate) error: Option<ReadError>,
+    /// All extents below the limit were read to their ends.
+    pub(crate) is_through: bool,
 }
 
 /// Reads extents.
@@ -56,6 +69,7 @@ pub(crate) struct Reader {
     lineages: Lineages,
     positions: Positions,
     read_ahead: ReadAhead,
+    strides: Strides,
 }
 
 /// Whether an extent was read to its end or a limit came first.
@@ -74,36 +88,42 @@ impl Reader {
     ) -> Self {
         Self {
             fresh,
-            chunks,
             lineages,
             positions: Positions::default(),
+            strides: Strides::new(chunks.of_pool(Pool::CatchUp).capacity_bytes()),
+            chunks,
             read_ahead,
         }
     }
 
     /// Reads what is wanted from `extents`, which are in order, the first holding `want.from` or the
     /// next offset there is; extents beyond what is wanted only serve to read ahead.
-    pub(crate) async fn read(&self, extents: &[Extent], want: Want) -> Found {
+    pub(crate) async fn read(&self, extents: &[Extent], want: Want, scan: Scan) -> Found {
+        let chunks = self.chunks.of_pool(scan.pool);
         let mut reading = Reading {
             want,
             assembler: Assembler::default(),
             end_offset: want.from,
         };
-        let mut error = None;
+        let (mut error, mut is_through) = (None, true);
         let mut warm_until = 0;
         let mut stopped_at = None;
         for (index, extent) in extents.iter().enumerate() {
             if extent.end_offset <= reading.end_offset {
                 continue;
             }
-            if extent.base_offset >= want.upper || reading.is_full() {
+            if extent.base_offset >= want.upper {
                 break;
             }
-            let source = self.source(extent);
+            if reading.is_full() {
+                is_through = false;
+                break;
+            }
+            let source = self.source(&chunks, extent);
             let stored = matches!(source, Source::Stored(..));
             if stored && index >= warm_until {
                 let rest = extents.get(index..).unwrap_or_default();
-                warm_until = index + self.warm(rest, &reading).await;
+                warm_until = index + self.warm(&chunks, rest, &reading).await;
             }
             let mut cursor = self.cursor(extent, source.clone(), reading.end_offset);
             let mut step = reading.read_extent(&mut cursor).await;
@@ -120,16 +140,23 @@ impl Reader {
                 Ok(Step::Stopped) => {
                     self.positions
                         .note(extent, cursor.at_offset(), cursor.at_bytes());
+                    is_through = false;
                     break;
                 }
                 Err(cause) => {
                     error = Some(cause);
+                    is_through = false;
                     break;
                 }
             }
         }
         if let Some((index, at_bytes)) = stopped_at {
-            self.read_on(extents.get(index..).unwrap_or_default(), at_bytes);
+            let ahead_bytes = self.strides.ahead_bytes(scan.partition, want.from);
+            let rest = extents.get(index..).unwrap_or_default();
+            let (pieces, _) = self.pieces(rest, at_bytes, ahead_bytes);
+            self.read_ahead.start(&chunks, pieces);
+            let read = want.from..reading.end_offset;
+            self.strides.note(scan.partition, read, ahead_bytes);
         }
         let size_bytes = reading.assembler.size_bytes;
         let end_offset = reading.end_offset;
@@ -138,6 +165,7 @@ impl Reader {
             size_bytes,
             end_offset,
             error,
+            is_through,
         }
     }
 
@@ -157,15 +185,16 @@ impl Reader {
         (0, extent.base_offset)
     }
 
-    /// A cursor before the first batch of `extent`, for readers that look at every batch.
+    /// A cursor before the first batch of `extent`, for readers that look at every batch and come by once.
     pub(crate) fn batches(&self, extent: &Extent) -> BatchCursor {
-        BatchCursor::new(self.source(extent), *extent, 0, extent.base_offset)
+        let source = self.source(&self.chunks.of_pool(Pool::CatchUp), extent);
+        BatchCursor::new(source, *extent, 0, extent.base_offset)
     }
 
-    fn source(&self, extent: &Extent) -> Source {
+    fn source(&self, chunks: &Chunks, extent: &Extent) -> Source {
         match self.fresh.get(extent.segment) {
             Some(payload) => Source::Fresh(payload),
-            None => Source::Stored(self.chunks.clone(), self.object(extent)),
+            None => Source::Stored(chunks.clone(), self.object(extent)),
         }
     }
 
@@ -175,22 +204,16 @@ impl Reader {
 
     /// Brings the first of `extents`, as many as will be read, into the cache side by side; one after
     /// the other they would cost a round trip each. Returns how many of them are done with.
-    async fn warm(&self, extents: &[Extent], reading: &Reading) -> usize {
+    async fn warm(&self, chunks: &Chunks, extents: &[Extent], reading: &Reading) -> usize {
         let start = extents
             .first()
             .map_or(0, |first| self.known_start(first, reading.end_offset).0);
         let wanted_bytes = reading.left_bytes().min(WARM_BYTES);
         let (pieces, count) = self.pieces(extents, start, wanted_bytes);
         if pieces.len() > 1 {
-            read_all(&self.chunks, pieces).await;
+            read_all(chunks, pieces).await;
         }
         count.max(1)
-    }
-
-    /// Reads ahead of a consumer that stands `at_bytes` behind the start of the first of `extents`.
-    fn read_on(&self, extents: &[Extent], at_bytes: u64) {
-        let (pieces, _) = self.pieces(extents, at_bytes, AHEAD_BYTES);
-        self.read_ahead.start(&self.chunks, pieces);
     }
 
     /// The stored bytes among the next `wanted_bytes` of `extents`, from `start` behind the beginning of

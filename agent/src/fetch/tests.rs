@@ -11,6 +11,8 @@ use crate::memory::Share;
 use crate::produce::FlushRule;
 use crate::produce::testing::{Rig, Trouble, batch};
 
+mod old_records;
+
 const MINUTE: Duration = Duration::from_secs(60);
 
 async fn fetch_one(path: &FetchPath, fetch: &Fetch) -> Answered {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use floe_metadata::client::view::View;
 use floe_metadata::client::{Client, Owner};
-use floe_storage::cache::BlockCache;
+use floe_storage::cache::{BlockCache, Pool};
 use floe_storage::store::{RequestCount, Store};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _, NoLabelSet};
@@ -130,6 +130,7 @@ impl Collector for MemoryFigures {
             ("produce", Share::Produce),
             ("requests", Share::Requests),
             ("answers", Share::Answers),
+            ("catch_up", Share::CatchUp),
         ];
         for (name, help, figure) in SHARES {
             let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
@@ -159,16 +160,40 @@ impl Collector for MemoryFigures {
             "floe_cache_used_bytes",
             "Bytes in the cache",
             used,
+        )?;
+        let stats = self.cache.pool_stats(Pool::CatchUp);
+        counter(
+            &mut encoder,
+            "floe_cache_catch_up_misses",
+            "Chunks that readers of old records had to wait for",
+            stats.misses,
+        )?;
+        let used = i64::try_from(stats.used_bytes).unwrap_or(i64::MAX);
+        gauge(
+            &mut encoder,
+            "floe_cache_catch_up_used_bytes",
+            "Bytes in the cache that were read for readers of old records",
+            used,
         )
     }
 }
 
-fn counter(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> fmt::Result {
+pub(super) fn counter(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    value: u64,
+) -> fmt::Result {
     let metric = ConstCounter::new(value);
     metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)
 }
 
-fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: i64) -> fmt::Result {
+pub(super) fn gauge(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    value: i64,
+) -> fmt::Result {
     let metric = ConstGauge::new(value);
     metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)
 }

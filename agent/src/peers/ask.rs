@@ -8,7 +8,7 @@ use bytes::Bytes;
 use floe_metadata::api::Process;
 use floe_metadata::rpc::network::Dial;
 use floe_metadata::rpc::{Calls, Secret, calls};
-use floe_storage::cache::Given;
+use floe_storage::cache::{Given, Pool};
 use tokio::sync::Semaphore;
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout};
@@ -103,7 +103,7 @@ impl Peer {
         self.aside.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn read(&self, chunk: ChunkId, place: Place) -> Result<Answer, AskError> {
+    async fn read(&self, chunk: ChunkId, place: Place, pool: Pool) -> Result<Answer, AskError> {
         let request = ReadRequest {
             level: u32::from(chunk.level),
             write_epoch: chunk.segment.write_epoch,
@@ -111,6 +111,7 @@ impl Peer {
             counter: chunk.segment.counter,
             chunk: chunk.number,
             place: place.into(),
+            is_catch_up: pool == Pool::CatchUp,
         };
         let mut client = self.client.clone();
         let replies = timeout(SILENCE, client.read(request)).await??;
@@ -151,15 +152,15 @@ impl Peers {
     }
 
     /// The chunk, if a peer has it or is the one to read it; `None` when the store is to be read here.
-    /// Asks two peers at most. Cancel-safe.
-    pub(crate) async fn chunk(&self, chunk: ChunkId) -> Option<Given> {
+    /// Asks two peers at most, for the readers of `pool`. Cancel-safe.
+    pub(crate) async fn chunk(&self, chunk: ChunkId, pool: Pool) -> Option<Given> {
         if let Some(writer) = self.writer(&chunk)
-            && let Some(given) = self.ask(&writer, chunk, Place::Fresh).await
+            && let Some(given) = self.ask(&writer, chunk, Place::Fresh, pool).await
         {
             return Some(given);
         }
         let owner = self.owner(&chunk)?;
-        self.ask(&owner, chunk, Place::Cache).await
+        self.ask(&owner, chunk, Place::Cache, pool).await
     }
 
     /// Notes that what `peer` gave was damaged.
@@ -197,11 +198,11 @@ impl Peers {
         peers.find(|peer| peer.aside().may_ask(now)).cloned()
     }
 
-    async fn ask(&self, peer: &Peer, chunk: ChunkId, place: Place) -> Option<Given> {
+    async fn ask(&self, peer: &Peer, chunk: ChunkId, place: Place, pool: Pool) -> Option<Given> {
         // Never closed: an error cannot occur, and to ask nobody is the safe reading.
         let _turn = self.asks.acquire().await.ok()?;
         let asked = Instant::now();
-        let answer = timeout(PATIENCE, peer.read(chunk, place)).await;
+        let answer = timeout(PATIENCE, peer.read(chunk, place, pool)).await;
         match answer.map_err(AskError::from).flatten() {
             Ok(answer) => {
                 peer.aside().answered();

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use floe_metadata::rpc::{Checking, Secret};
 use floe_protocol::records::Records;
-use floe_storage::cache::{BlockCache, CHUNK_BYTES};
+use floe_storage::cache::{BlockCache, CHUNK_BYTES, Pool};
 use floe_storage::key::Lineages;
 use floe_storage::segment::SegmentId;
 use floe_storage::tasks::Tasks;
@@ -120,7 +120,7 @@ impl PeerServer {
     }
 
     /// From the cache or the store, once there is room for it.
-    async fn find(self, chunk: ChunkId) -> Found {
+    async fn find(self, chunk: ChunkId, pool: Pool) -> Found {
         let PeerServerParts {
             cache,
             lineages,
@@ -136,6 +136,7 @@ impl PeerServer {
             return Found::Busy;
         };
         let path = lineages.segment(chunk.level, chunk.segment);
+        let cache = cache.of_pool(pool);
         let bytes = match cache.chunk(&path, chunk.number).await {
             Ok(bytes) if !bytes.is_empty() => bytes,
             Ok(_) => return Found::NotHere { fresh_from: 0 },
@@ -280,6 +281,10 @@ impl peer_server::Peer for PeerServer {
     ) -> Result<Response<Self::ReadStream>, Status> {
         let request = request.into_inner();
         let place = request.place();
+        let pool = match request.is_catch_up {
+            true => Pool::CatchUp,
+            false => Pool::Tail,
+        };
         let chunk = chunk(&request)?;
         let Ok(call) = Arc::clone(&self.calls).try_acquire_owned() else {
             let what = Some(What::Busy(Empty {}));
@@ -288,7 +293,7 @@ impl peer_server::Peer for PeerServer {
         };
         let finding = match place {
             Place::Fresh => std::future::ready(self.find_fresh(chunk)).boxed(),
-            Place::Cache => self.clone().find(chunk).boxed(),
+            Place::Cache => self.clone().find(chunk, pool).boxed(),
             Place::Unknown => return Err(Status::invalid_argument("where to look is not known")),
         };
         let answer = Answer {

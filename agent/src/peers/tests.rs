@@ -9,7 +9,7 @@ use floe_metadata::api::{BrokerAddress, NewProcess, Process};
 use floe_metadata::rpc::simulated::Network;
 use floe_metadata::rpc::{Routes, Secret, calls, serve};
 use floe_protocol::error_code::ErrorCode;
-use floe_storage::cache::{BlockCache, CHUNK_BYTES};
+use floe_storage::cache::{BlockCache, CHUNK_BYTES, Pool};
 use floe_storage::key::{Lineage, Lineages};
 use floe_storage::segment::{Index, Payload, SealedSegment};
 use floe_storage::store::fault::{FaultPlan, FaultStore};
@@ -72,7 +72,7 @@ impl Zone {
         let faults = FaultStore::new(base, FaultPlan::none(), 1);
         let options = StoreOptions::default();
         let store = Store::new(Arc::new(faults.clone()), &Path::default(), &options, 1);
-        let cache = BlockCache::new(store.clone(), 64 << 20);
+        let cache = BlockCache::with_pools(store.clone(), 64 << 20, 64 << 20);
         let memory = MemoryBudget::new(&MemoryPlan::new(256 << 20));
         let metrics = PeerMetrics::register(&Metrics::default());
         let fresh = Arc::new(Fresh::new(64 << 20));
@@ -150,15 +150,20 @@ impl Zone {
 impl Agent {
     /// A chunk as a reader of this agent gets it.
     async fn read(&self, zone: &Zone, chunk: ChunkId) -> Bytes {
+        self.read_for(Pool::Tail, zone, chunk).await
+    }
+
+    async fn read_for(&self, pool: Pool, zone: &Zone, chunk: ChunkId) -> Bytes {
+        let cache = self.cache.of_pool(pool);
         let path = zone.lineages.segment(chunk.level, chunk.segment);
         let start = chunk.number * CHUNK_BYTES;
         let near = |_| {
             let peers = Arc::clone(&self.peers);
-            async move { peers.chunk(chunk).await }
+            async move { peers.chunk(chunk, pool).await }
         };
-        let read = self.cache.read_near(&path, start..start + 1, near).await;
+        let read = cache.read_near(&path, start..start + 1, near).await;
         read.unwrap();
-        self.cache.chunk(&path, chunk.number).await.unwrap()
+        cache.chunk(&path, chunk.number).await.unwrap()
     }
 
     fn gets(&self) -> u64 {
@@ -238,6 +243,24 @@ async fn a_zone_gets_a_chunk_once() {
     assert!(gets.iter().all(|gets| *gets > 0), "{gets:?}");
     let had: u64 = agents.iter().map(|agent| agent.metrics.chunk.get()).sum();
     assert_eq!(had, 2 * chunks);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replay_at_one_agent_pushes_the_tail_out_at_none() {
+    let zone = Zone::new();
+    let agents = [1, 2].map(|number| zone.start(number));
+    let [reader, other] = &agents;
+    for counter in 0..8 {
+        let written = zone.put(reader, 9, counter, 1000).await;
+        let read = reader.read_for(Pool::CatchUp, &zone, chunk(&written, 0));
+        assert_eq!(read.await, bytes(&written, 0));
+    }
+    assert!(other.gets() > 0, "it owns some of the chunks");
+    for agent in &agents {
+        let used = |pool| agent.cache.pool_stats(pool).used_bytes;
+        assert!(used(Pool::CatchUp) > 0);
+        assert_eq!(used(Pool::Tail), 0);
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -365,7 +388,7 @@ async fn a_stranger_learns_nothing() {
     writer.fresh.insert(written.clone());
     let metrics = PeerMetrics::register(&Metrics::default());
     let stranger = zone.peers(9, "stranger", Secret([6; 16]), &metrics);
-    assert_eq!(stranger.chunk(chunk(&written, 0)).await, None);
+    assert_eq!(stranger.chunk(chunk(&written, 0), Pool::Tail).await, None);
     assert_eq!((metrics.failed.get(), writer.gets()), (1, 0));
     assert_eq!(writer.metrics.served_bytes.get(), 0);
 }
@@ -388,6 +411,7 @@ async fn an_answer_that_nobody_takes_is_let_go_of() {
             counter: 0,
             chunk: 0,
             place: place.into(),
+            is_catch_up: false,
         };
         let mut replies = client.read(request).await.unwrap().into_inner();
         let first = replies.message().await.unwrap().unwrap();
@@ -415,6 +439,7 @@ async fn what_makes_no_sense_is_refused() {
         counter: 0,
         chunk: 0,
         place: Place::Cache.into(),
+        is_catch_up: false,
     };
     let strange = [
         ReadRequest {

@@ -1,8 +1,7 @@
-//! Names for segments: write epoch and incarnation from the process's registration, and a counter that
-//! never goes back. No name is ever used twice, whatever is registered anew.
+//! Names for segments: the incarnation from the process's registration, the newest write epoch that it
+//! knows, and a counter that never goes back. No name is ever used twice, whatever is registered anew.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use floe_metadata::api::Registration;
 use floe_planted::Bug;
@@ -14,20 +13,16 @@ use crate::presence::Presence;
 #[derive(Debug)]
 pub(crate) struct Names {
     presence: Arc<Presence>,
-    counter: AtomicU64,
 }
 
 impl Names {
     pub(crate) const fn new(presence: Arc<Presence>) -> Self {
-        Self {
-            presence,
-            counter: AtomicU64::new(0),
-        }
+        Self { presence }
     }
 
     /// A name nobody ever had; `None` until this process is registered, lanes are woken then.
     pub(crate) fn try_next(&self) -> Option<SegmentId> {
-        let registration = self.presence.registration()?;
+        let registration = self.presence.naming()?;
         Some(self.next_of(registration))
     }
 
@@ -41,7 +36,8 @@ impl Names {
         } else {
             incarnation
         };
-        let counter = self.counter.fetch_add(1, Ordering::Relaxed);
+        // One counter for all who name segments in this process: records and merges must not meet.
+        let counter = self.presence.count_segment();
         SegmentId {
             write_epoch,
             incarnation,
@@ -52,9 +48,6 @@ impl Names {
     /// The registration that made the name `segment` is no longer accepted. Many segments of one
     /// registration are refused together; one new registration is enough.
     pub(crate) fn refused(&self, segment: SegmentId) {
-        self.presence.refused(Registration {
-            incarnation: segment.incarnation,
-            write_epoch: segment.write_epoch,
-        });
+        self.presence.refused(segment.incarnation);
     }
 }

@@ -20,6 +20,7 @@ use floe_protocol::record_batch::{BatchBuilder, BatchHeader};
 use floe_protocol::types::{Offset, TopicId, TopicPartition};
 use floe_storage::cache::BlockCache;
 use floe_storage::clock::Clock;
+use floe_storage::key::Lineages;
 use floe_storage::store::fault::{FaultPlan, FaultStore};
 use floe_storage::store::{Store, StoreOptions};
 use floe_storage::tasks::Tasks;
@@ -66,7 +67,9 @@ pub(crate) struct Rig {
     pub(crate) tasks: Tasks,
     /// A topic of four partitions.
     pub(crate) topic: TopicId,
-    polite: Store,
+    pub(crate) polite: Store,
+    pub(crate) view: Arc<View>,
+    pub(crate) presence: Arc<Presence>,
     service: Service,
 }
 
@@ -133,7 +136,7 @@ impl Rig {
         );
         let produce = ProduceParts {
             client: client.clone(),
-            presence,
+            presence: Arc::clone(&presence),
             store: polite.clone(),
             lineage,
             fresh: Arc::clone(&fresh),
@@ -161,6 +164,8 @@ impl Rig {
             stopping,
             tasks,
             polite,
+            view,
+            presence,
             service,
         };
         rig.store.set_plan(plan);
@@ -175,13 +180,19 @@ impl Rig {
 
     /// The same with `peers` to ask.
     pub(crate) async fn newcomer_beside(&self, peers: Option<Arc<Peers>>) -> FetchPath {
+        let cache = BlockCache::new(self.polite.clone(), 32 << 20);
+        self.newcomer_with(Chunks::new(cache, peers)).await
+    }
+
+    /// The same that reads chunks in a way of its own.
+    pub(crate) async fn newcomer_with(&self, chunks: Chunks) -> FetchPath {
         let view = View::start(self.client.clone(), &self.tasks, CancellationToken::new());
         view.ready().await;
         let fetch = FetchParts {
             client: self.client.clone(),
             view,
             fresh: Arc::new(Fresh::new(0)),
-            chunks: Chunks::new(BlockCache::new(self.polite.clone(), 32 << 20), peers),
+            chunks,
             lineages: self.service.cluster().lineages(),
             memory: self.memory.clone(),
             seed: 2,
@@ -203,6 +214,11 @@ impl Rig {
             ..Trouble::none()
         };
         Self::new(FlushRule::BUCKET, u64::MAX, trouble).await
+    }
+
+    /// Tells segments' keys.
+    pub(crate) fn lineages(&self) -> Lineages {
+        self.service.cluster().lineages()
     }
 
     pub(crate) fn partition(&self, index: i32) -> TopicPartition {

@@ -241,3 +241,45 @@ async fn draining_leaves_nothing_open() {
         "no waiting for company"
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn segments_are_named_with_the_newest_write_epoch_that_is_known() {
+    let rig = Rig::calm().await;
+    rig.write(0, &batch("a")).await;
+    let epochs = rig.client.raise_write_epoch(1).await.unwrap();
+    assert_eq!((epochs.present, epochs.lowest_accepted), (2, 1));
+    while rig.view.write_epoch() < 2 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(offset(Some(rig.write(0, &batch("b")).await)), 1);
+    let found = rig.client.look_up(rig.partition(0), 0, 10).await.unwrap();
+    let names = found.extents.iter().map(|extent| {
+        let id = extent.segment;
+        (id.write_epoch, id.incarnation)
+    });
+    assert_eq!(names.collect::<Vec<_>>(), [(1, 1), (2, 1)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_that_has_become_too_old_makes_its_process_register_again() {
+    let rig = Rig::slow().await;
+    rig.write(0, &batch("a")).await;
+    let first = rig.presence.naming().unwrap();
+    // While a segment is on its way to the store its write epoch is given up.
+    let given_up = async {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        rig.client.raise_write_epoch(1).await.unwrap();
+        let epochs = rig.client.raise_lowest_accepted(2).await.unwrap();
+        assert_eq!((epochs.present, epochs.lowest_accepted), (2, 2));
+    };
+    let late = batch("b");
+    let (refused, ()) = tokio::join!(rig.write(0, &late), given_up);
+    let unknown = Outcome::NoResult(floe_metadata::api::CommitError::Unavailable);
+    assert_eq!(refused, unknown);
+    assert_eq!(offset(Some(rig.write(0, &batch("c")).await)), 1);
+    let second = rig.presence.naming().unwrap();
+    assert_eq!(second.write_epoch, 2);
+    assert!(second.incarnation > first.incarnation);
+    let log = values(&rig.read(0, 0).await);
+    assert_eq!(log, [(0, "a".to_owned()), (1, "c".to_owned())]);
+}

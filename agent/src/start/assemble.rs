@@ -18,6 +18,7 @@ use floe_storage::tasks::Tasks;
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::{Broker, ConnectionLimits, Random};
+use crate::compaction::{Compaction, CompactionConfig, CompactionParts};
 use crate::fetch::{Chunks, FetchParts, FetchPath, Fresh};
 use crate::handlers::init_producer_id::ProducerIds;
 use crate::memory::{MemoryBudget, MemoryPlan};
@@ -55,6 +56,8 @@ pub struct Parts {
     pub sessions_seed: u64,
     /// Where all counts go.
     pub metrics: Metrics,
+    /// How the compaction role is set up, if this process has it.
+    pub compaction: Option<CompactionConfig>,
 }
 
 /// What ends the parts of a broker.
@@ -75,6 +78,8 @@ pub struct Assembled {
     pub broker: Arc<Broker>,
     /// Owns the cluster's order until it is released.
     pub metadata: Service,
+    /// The compaction role, if this process has it.
+    pub compaction: Option<Compaction>,
 }
 
 /// Why no broker came of it.
@@ -88,26 +93,79 @@ pub enum AssembleError {
     Lost(StopReason),
 }
 
+/// What a process that serves no clients is assembled from.
+#[derive(Debug)]
+pub(crate) struct PartTaker {
+    pub(crate) service: ServiceConfig,
+    pub(crate) zone: Option<String>,
+    pub(crate) settings: BrokerSettings,
+    pub(crate) metrics: Metrics,
+    pub(crate) compaction: Option<CompactionConfig>,
+}
+
 /// Takes part in a cluster without serving clients: answers other processes, owns the sequencer whenever
-/// that falls to this process, and is registered.
+/// that falls to this process, is registered, and does what belongs to the compaction role.
 ///
 /// # Errors
 /// Metadata could not be had.
 pub(crate) async fn take_part(
-    service: ServiceConfig,
-    zone: Option<String>,
+    parts: PartTaker,
     incoming: Incoming,
     lifetime: &Lifetime,
-) -> Result<(Arc<Presence>, Service), MetadataError> {
+) -> Result<(Arc<Presence>, Service, Option<Compaction>), MetadataError> {
+    let PartTaker {
+        service,
+        zone,
+        settings,
+        metrics,
+        compaction,
+    } = parts;
+    let (store, clock) = (service.store.clone(), service.clock.clone());
+    metrics.register_collector(Box::new(StoreRequests(store.clone())));
     let told = told(&service, zone, Vec::new());
     let steady = service.steady.clone();
-    let Lifetime { tasks, ended, .. } = lifetime;
+    let Lifetime {
+        tasks,
+        ended,
+        stopping,
+    } = lifetime;
     let prepared = Prepared::new(service, tasks).await?;
+    let lineages = prepared.cluster().lineages();
     let routes = Routes::new(prepared.grpc());
     let metadata = join(prepared, incoming, routes, lifetime).await?;
-    let presence = Presence::start(metadata.client(), None, told, steady, tasks, ended.clone());
-    Ok((presence, metadata))
+    let client = metadata.client();
+    // Who compacts has to know topics, and the newest write epoch for the names of what it makes.
+    let view = compaction
+        .is_some()
+        .then(|| View::start(client.clone(), tasks, ended.clone()));
+    let until = ended.clone();
+    let presence = Presence::start(
+        client.clone(),
+        view.clone(),
+        told,
+        steady.clone(),
+        tasks,
+        until,
+    );
+    let parts = compaction.zip(view).map(|(config, view)| CompactionParts {
+        config,
+        client,
+        view,
+        presence: Arc::clone(&presence),
+        store,
+        lineages,
+        clock,
+        steady,
+        settings,
+        node_id: NO_NODE,
+        metrics,
+    });
+    let compaction = parts.map(|parts| Compaction::start(parts, tasks, stopping));
+    Ok((presence, metadata, compaction))
 }
+
+/// The id of a process that is no broker to clients: nothing can be set for it alone.
+const NO_NODE: NodeId = -1;
 
 /// What a process tells of itself.
 fn told(service: &ServiceConfig, zone: Option<String>, brokers: Vec<BrokerAddress>) -> NewProcess {
@@ -151,7 +209,9 @@ pub async fn assemble(
     let (nonce, dial) = (parts.service.owner.nonce, Arc::clone(&parts.service.dial));
     let metrics = parts.metrics;
     let memory = MemoryBudget::new(&parts.memory);
-    let cache = BlockCache::new(store.clone(), parts.memory.cache_bytes);
+    let catch_up_bytes = parts.memory.cache_bytes / 2;
+    let tail_bytes = parts.memory.cache_bytes - catch_up_bytes;
+    let cache = BlockCache::with_pools(store.clone(), tail_bytes, catch_up_bytes);
     let fresh_bytes = u64::try_from(parts.memory.fresh_bytes).unwrap_or(u64::MAX);
     let fresh = Arc::new(Fresh::new(fresh_bytes));
     let peer_metrics = PeerMetrics::register(&metrics);
@@ -178,7 +238,14 @@ pub async fn assemble(
         reason = metadata.stopped() => return Err(AssembleError::Lost(reason)),
     }
     let (kept_view, until) = (Some(Arc::clone(&view)), ended.clone());
-    let presence = Presence::start(client.clone(), kept_view, told, steady, tasks, until);
+    let presence = Presence::start(
+        client.clone(),
+        kept_view,
+        told,
+        steady.clone(),
+        tasks,
+        until,
+    );
     let seen = Arc::clone(&view);
     let peers = Peers::new(PeersParts {
         registry: Box::new(move || seen.processes()),
@@ -200,6 +267,19 @@ pub async fn assemble(
     };
     metrics.register_collector(Box::new(figures));
     let lineage = metadata.cluster().lineage;
+    let compaction = parts.compaction.map(|config| CompactionParts {
+        config,
+        client: client.clone(),
+        view: Arc::clone(&view),
+        presence: Arc::clone(&presence),
+        store: store.clone(),
+        lineages: lineages.clone(),
+        clock: clock.clone(),
+        steady,
+        settings: parts.settings.clone(),
+        node_id: parts.node_id,
+        metrics: metrics.clone(),
+    });
     let levels = FeatureLevels::new(client.clone(), store.clone(), lineage, known_level);
     let produce = ProduceParts {
         client: client.clone(),
@@ -241,8 +321,10 @@ pub async fn assemble(
         producer_ids: ProducerIds::default(),
         derived: parts.derived,
     };
+    let compaction = compaction.map(|parts| Compaction::start(parts, tasks, stopping));
     Ok(Assembled {
         broker: Arc::new(broker),
         metadata,
+        compaction,
     })
 }

@@ -17,9 +17,10 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
 use super::StartError;
-use super::assemble::{AssembleError, Assembled, Lifetime, Parts, assemble, take_part};
+use super::assemble::{AssembleError, Assembled, Lifetime, PartTaker, Parts, assemble, take_part};
 use crate::admin::Health;
 use crate::broker::Broker;
+use crate::compaction::{Compaction, CompactionConfig};
 use crate::config::{Config, FlushConfig, MetadataUrl};
 use crate::dispatch::HANDLED;
 use crate::memory::MemoryPlan;
@@ -82,6 +83,8 @@ pub(super) struct Opened {
     pub(super) broker: Option<Arc<Broker>>,
     pub(super) presence: Arc<Presence>,
     pub(super) metadata: Service,
+    /// Absent without the compaction role.
+    pub(super) compaction: Option<Compaction>,
 }
 
 /// Opens the store and takes part in its cluster, with a broker on top if this is an agent.
@@ -102,13 +105,20 @@ pub(super) async fn open(
         source,
     };
     if !config.roles.agent {
-        let service = service_config(config, &identity, store);
-        let part = take_part(service, config.zone.clone(), incoming, lifetime).await;
-        let (presence, metadata) = part.map_err(metadata_failed)?;
+        let parts = PartTaker {
+            service: service_config(config, &identity, store),
+            zone: config.zone.clone(),
+            settings: config.settings.clone(),
+            metrics: identity.metrics,
+            compaction: compaction_config(config),
+        };
+        let part = take_part(parts, incoming, lifetime).await;
+        let (presence, metadata, compaction) = part.map_err(metadata_failed)?;
         return Ok(Opened {
             broker: None,
             presence,
             metadata,
+            compaction,
         });
     }
     let node_id = listeners
@@ -130,12 +140,18 @@ pub(super) async fn open(
         topics_seed: identity.seeds.topics,
         sessions_seed: identity.seeds.sessions,
         metrics: identity.metrics,
+        compaction: compaction_config(config),
     };
     match assemble(parts, incoming, lifetime).await {
-        Ok(Assembled { broker, metadata }) => Ok(Opened {
+        Ok(Assembled {
+            broker,
+            metadata,
+            compaction,
+        }) => Ok(Opened {
             presence: Arc::clone(&broker.presence),
             broker: Some(broker),
             metadata,
+            compaction,
         }),
         Err(AssembleError::Metadata(source)) => Err(metadata_failed(source)),
         Err(AssembleError::Lost(reason)) => Err(StartError::Lost {
@@ -143,6 +159,16 @@ pub(super) async fn open(
             reason,
         }),
     }
+}
+
+/// How the compaction role is set up; `None` without the role.
+fn compaction_config(config: &Config) -> Option<CompactionConfig> {
+    let folder = match &config.store {
+        StoreUrl::Folder(folder) => Some(folder.clone()),
+        StoreUrl::Bucket { .. } | StoreUrl::Memory => None,
+    };
+    let wanted = config.roles.compaction;
+    wanted.then(|| CompactionConfig::of(&config.settings, folder, config.memory_limit.0))
 }
 
 /// What a command needs that looks after the metadata of a cluster and serves nobody.

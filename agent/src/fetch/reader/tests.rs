@@ -27,7 +27,15 @@ use tokio_util::sync::CancellationToken;
 use super::super::cursor::Damage;
 use super::*;
 
+mod merged;
+
 const LINEAGE: Lineage = Lineage([7; 16]);
+
+/// As one who reads the tail of some partition.
+const SCAN: Scan = Scan {
+    partition: TopicPartition::new(TopicId::ZERO, 0),
+    pool: Pool::Tail,
+};
 
 fn partition(index: i32) -> TopicPartition {
     TopicPartition::new(TopicId::from_bytes([3; 16]), index)
@@ -143,7 +151,7 @@ impl Fixture {
     async fn read(&self, index: i32, want: Want) -> Found {
         let extents = &self.logs[&partition(index)].extents;
         let first = extents.partition_point(|extent| extent.end_offset <= want.from);
-        self.reader.read(&extents[first..], want).await
+        self.reader.read(&extents[first..], want, SCAN).await
     }
 
     /// What [`Fixture::read`] must find.
@@ -384,7 +392,7 @@ async fn batches_that_do_not_take_the_committed_offsets_are_damage() {
             end_offset,
             ..extent
         };
-        let found = fixture.reader.read(&[wrong], all(end_offset)).await;
+        let found = fixture.reader.read(&[wrong], all(end_offset), SCAN).await;
         assert!(
             matches!(
                 &found.error,
@@ -468,6 +476,7 @@ async fn merged_segments_are_served_as_they_are() {
                 from: 104,
                 ..all(113)
             },
+            SCAN,
         )
         .await;
     assert!(found.error.is_none());

@@ -11,6 +11,7 @@ use floe_protocol::types::{Offset, TimestampMs, TopicPartition};
 
 use super::{Context, Found, Position, unsure};
 use crate::error;
+use crate::fetch::ReadError;
 
 /// Extents that are looked up at once when the first did not hold what was promised.
 const EXTENTS_AT_ONCE: usize = 64;
@@ -34,8 +35,34 @@ pub(super) struct Search<'a> {
     pub(super) max_message_bytes: usize,
 }
 
+/// Why an attempt failed.
+enum Failure {
+    /// Metadata did not answer, or knows better.
+    Refused(ErrorCode),
+    /// The records could not be read.
+    Read(ReadError),
+}
+
 impl Search<'_> {
+    /// What is wanted. An object that is not there was replaced after metadata had named it: metadata is asked
+    /// anew, once.
     pub(super) async fn run(&self, wanted: Wanted) -> Found {
+        let fetch = &self.context.broker.fetch;
+        let mut tried = self.attempt(wanted).await;
+        if matches!(&tried, Err(Failure::Read(error)) if error.is_gone()) {
+            fetch.replanned();
+            tried = self.attempt(wanted).await;
+        }
+        tried.map_err(|failure| match failure {
+            Failure::Refused(error) => error,
+            Failure::Read(error) => {
+                fetch.report(self.partition, &error);
+                error::of_read_error(&error)
+            }
+        })
+    }
+
+    async fn attempt(&self, wanted: Wanted) -> Result<Option<Position>, Failure> {
         let metadata = &self.context.broker.metadata;
         let (extent, least_ms) = match wanted {
             Wanted::AtOrAfter(least_ms) => (
@@ -80,15 +107,19 @@ impl Search<'_> {
         }
     }
 
-    fn failed(&self, error: &RequestError) -> ErrorCode {
-        match error {
+    fn failed(&self, error: &RequestError) -> Failure {
+        Failure::Refused(match error {
             RequestError::UnknownTopic => ErrorCode::UnknownTopicOrPartition,
             // No look-up is refused for another reason.
             _ => unsure(self.context.version),
-        }
+        })
     }
 
-    async fn in_extent(&self, extent: &Extent, least_ms: TimestampMs) -> Found {
+    async fn in_extent(
+        &self,
+        extent: &Extent,
+        least_ms: TimestampMs,
+    ) -> Result<Option<Position>, Failure> {
         let fetch = &self.context.broker.fetch;
         let mut batches = fetch.batches(extent);
         loop {
@@ -97,11 +128,9 @@ impl Search<'_> {
                     && batch.base_offset < self.offsets.end
                     && batch.end_offset() > self.offsets.start
             });
-            let batch = batch.await.map_err(|error| {
-                fetch.report(self.partition, &error);
-                error::of_read_error(&error)
-            })?;
-            let Some(batch) = batch else { return Ok(None) };
+            let Some(batch) = batch.await.map_err(Failure::Read)? else {
+                return Ok(None);
+            };
             match self.in_batch(&batch, least_ms) {
                 Ok(None) => {}
                 Ok(found) => return Ok(found),
