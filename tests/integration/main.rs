@@ -28,6 +28,7 @@ mod bad_frames;
 mod clock;
 mod cluster;
 mod consume;
+mod deletion;
 mod disk;
 mod drain;
 mod engine;

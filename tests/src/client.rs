@@ -81,7 +81,18 @@ pub fn admin(bootstrap: &str) -> AdminClient<DefaultClientContext> {
 ///
 /// If the broker refuses.
 pub fn create_topic(bootstrap: &str, name: &str, partitions: i32) {
+    create_topic_with(bootstrap, name, partitions, &[]);
+}
+
+/// The same with configs of the topic's own.
+///
+/// # Panics
+///
+/// If the broker refuses.
+pub fn create_topic_with(bootstrap: &str, name: &str, partitions: i32, configs: &[(&str, &str)]) {
     let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+    let configs = configs.iter();
+    let topic = configs.fold(topic, |topic, (name, value)| topic.set(name, value));
     let options = AdminOptions::new().operation_timeout(Some(ANSWER_LIMIT));
     let results = futures::executor::block_on(admin(bootstrap).create_topics([&topic], &options));
     for result in results.expect("the broker answers") {

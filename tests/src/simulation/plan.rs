@@ -3,7 +3,11 @@
 use std::ops::Range;
 use std::time::Duration;
 
+use floe_agent::compaction::CompactionConfig;
 use floe_agent::produce::{FlushRule, UploadLimits};
+use floe_compaction::merge::MergeConfig;
+use floe_compaction::planner::PlannerConfig;
+use floe_compaction::worker::WorkerConfig;
 use floe_metadata::engine::memory::Faults;
 use floe_protocol::compression::Compression;
 use floe_storage::store::StoreOptions;
@@ -43,6 +47,8 @@ pub struct Plan {
     /// Whether owners lose the sequencer again and again without knowing, while all else is well and the ends of
     /// the logs are asked for all the time.
     pub is_contested: bool,
+    /// How segments are merged and deleted, if they are.
+    pub compaction: Option<CompactionConfig>,
     /// The lives of the cluster, one after the other.
     pub lives: Vec<Life>,
 }
@@ -119,6 +125,7 @@ impl Plan {
             is_lonely,
             is_embedded: false,
             is_contested,
+            compaction: random.random_ratio(2, 3).then(|| compaction(random)),
             lives,
         }
     }
@@ -215,6 +222,39 @@ fn rule(random: &mut StdRng) -> FlushRule {
             &[Duration::ZERO, base.linger, Duration::from_secs(1)],
         ),
         ..base
+    }
+}
+
+/// So hasty that everything is merged and deleted within a life, readers meet objects that are no longer there,
+/// and uploads are overtaken by the write epoch.
+fn compaction(random: &mut StdRng) -> CompactionConfig {
+    CompactionConfig {
+        retention_every: Duration::from_secs(1),
+        sweep_every: pick(random, &[500, 2_000].map(Duration::from_millis)),
+        grace: pick(random, &[0, 500, 5_000].map(Duration::from_millis)),
+        orphans_every: pick(random, &[1, 10].map(Duration::from_secs)),
+        orphans_margin: pick(random, &[0, 2, 10].map(Duration::from_secs)),
+        is_dry_run: false,
+        folder: None,
+        merging: Some(WorkerConfig {
+            interval: pick(random, &[200, 1_000].map(Duration::from_millis)),
+            damaged_rest: Duration::from_secs(1),
+            planner: PlannerConfig {
+                level0_segments: pick(random, &[1, 3, 8]),
+                level1_segments: pick(random, &[2, 4]),
+                level0_wait_ms: 1_000,
+                level0_segments_min: 1,
+                level1_wait_ms: pick(random, &[1_000, 10_000]),
+                ..PlannerConfig::default()
+            },
+            ..WorkerConfig::default()
+        }),
+        merges: MergeConfig {
+            // Windows of a few bytes, and objects of one extent.
+            read_bytes: pick(random, &[64, 4 << 10, 1 << 20]),
+            output_bytes: pick(random, &[1, 4 << 10, 1 << 20]),
+            ..MergeConfig::default()
+        },
     }
 }
 

@@ -194,7 +194,9 @@ impl World {
         };
         let parts = self.parts(address);
         match timeout(patience, assemble(parts, incoming, &lifetime)).await {
-            Ok(Ok(Assembled { broker, metadata })) => {
+            Ok(Ok(Assembled {
+                broker, metadata, ..
+            })) => {
                 process.running = Some((Arc::clone(&broker), Arc::new(metadata)));
                 let (agents, network) = (Arc::clone(&self.agents), self.network.clone());
                 let end = process.clone().end_with_metadata(agents, network);
@@ -317,7 +319,7 @@ impl World {
         };
         Parts {
             service,
-            settings: BrokerSettings::default(),
+            settings: settings(),
             memory: MemoryPlan {
                 fresh_bytes: self.plan.fresh_bytes,
                 ..MemoryPlan::new(self.plan.memory_bytes)
@@ -336,6 +338,7 @@ impl World {
             topics_seed: self.random.random(),
             sessions_seed: self.random.random(),
             metrics: Metrics::new(&[]),
+            compaction: self.plan.compaction.clone(),
         }
     }
 
@@ -359,4 +362,10 @@ fn groups() -> GroupConfig {
         },
         ..GroupConfig::default()
     }
+}
+
+/// Records of simulated producers are old, and all of them are to be read.
+fn settings() -> BrokerSettings {
+    let set = [("log.retention.ms".to_owned(), "-1".to_owned())];
+    BrokerSettings::new(set.into()).expect("a setting of Kafka")
 }

@@ -25,8 +25,8 @@ use super::{Administrator, TIMEOUT_MS, is_done};
 
 const TOPIC: i8 = 2;
 const SET: i8 = 0;
-/// A time that no test's clock makes too old or too new.
-const CONFIG: &str = "retention.ms";
+/// A time that has no effect on what is kept.
+const CONFIG: &str = "segment.ms";
 /// Records written before some of them are dropped.
 const RECORDS: i64 = 3;
 const EARLIEST: i64 = -2;
