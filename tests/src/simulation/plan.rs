@@ -250,8 +250,8 @@ fn compaction(random: &mut StdRng) -> CompactionConfig {
             ..WorkerConfig::default()
         }),
         merges: MergeConfig {
-            // Windows of a few bytes, and objects of one extent.
-            read_bytes: pick(random, &[64, 4 << 10, 1 << 20]),
+            // Shared by all sources of a job: windows smaller than a batch. And objects of one extent.
+            read_bytes: pick(random, &[1 << 10, 16 << 10, 1 << 20]),
             output_bytes: pick(random, &[1, 4 << 10, 1 << 20]),
             ..MergeConfig::default()
         },
